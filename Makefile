@@ -1,0 +1,54 @@
+# The index of habits: `make` lists the targets.
+
+# TensorFlow's version stands here and nowhere else. Another one: make test TF=2.18.1
+TF ?= 2.21.0
+# The Python that makes .venv: 3.10 to 3.13.
+PYTHON ?= python3
+
+export CGO_CFLAGS := -I$(CURDIR)/.venv/tensorflow/include
+export RESIDUAL_TENSORFLOW ?= $(CURDIR)/.venv/tensorflow
+
+PURE := ./tfgo/tensor/... ./pipeline/... ./savedmodel/bundle/...
+PY := .venv/bin/python
+
+.PHONY: help venv build quickstart test test-models race lint fmt golden bench fuzz clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+venv: ## the Python environment with TensorFlow's C library
+	@scripts/venv.sh $(TF) $(PYTHON)
+
+build: venv ## bin/residual
+	@scripts/build.sh
+
+quickstart: build ## export, train, evaluate, predict on synthetic images
+	@scripts/quickstart.sh
+
+test-models: build
+	@$(PY) -m python_export.tests.models build/test-models
+
+test: build test-models race ## all tests, Go and Python
+	go test ./...
+	$(PY) -m pytest -q python_export
+
+race: venv ## the race detector on all that is pure Go
+	go test -race $(PURE)
+
+lint: venv ## formats, vet, staticcheck, ruff, import arrows
+	@scripts/lint.sh
+
+fmt: venv ## format Go and Python
+	gofmt -w . && .venv/bin/ruff format python_export && .venv/bin/ruff check --fix python_export
+
+golden: build test-models ## rewrite the golden files
+	go test ./cli ./pipeline/callback -update
+
+bench: build ## Go against Python and Keras, in turns (half an hour)
+	@scripts/bench.sh
+
+fuzz: build ## each fuzz target for a minute
+	@scripts/fuzz.sh 60s
+
+clean: ## remove what was made, but for .venv
+	rm -rf bin build

@@ -1,0 +1,205 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/residual-go/residual/tfgo"
+)
+
+func doctorCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "doctor",
+		Usage:     "say what this machine has, what is missing, and how to get it",
+		UsageText: "residual doctor",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "env", Usage: "print what a Go program needs to build with residual: eval \"$(residual doctor --env)\""},
+			jsonFlag,
+		},
+		Action: doctor,
+	}
+}
+
+// finding is one thing that was looked at.
+type finding struct {
+	Name  string `json:"name"`
+	Value string `json:"value,omitempty"`
+	// Problem and Mend are empty where all is well.
+	Problem string `json:"problem,omitempty"`
+	Mend    string `json:"mend,omitempty"`
+	// Fatal says that training, evaluating and predicting cannot work so.
+	Fatal bool `json:"fatal,omitempty"`
+}
+
+func doctor(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	if c.Bool("env") {
+		return printEnvironment(c)
+	}
+	findings := examine()
+	if c.Bool(jsonFlag.Name) {
+		if err := printJSON(c, map[string]any{"findings": findings}); err != nil {
+			return err
+		}
+	} else if err := printLine(c, "%s", trimEnd(findingsText(findings))); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(findings, func(f finding) bool { return f.Fatal }) {
+		return silentExit(exitFailure)
+	}
+	return nil
+}
+
+func examine() []finding {
+	findings := []finding{
+		{Name: "residual", Value: fmt.Sprintf("%s, %s %s/%s", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)},
+		{Name: "graft", Value: moduleVersion(graftModule)},
+	}
+	library, err := tfgo.Load()
+	if err != nil {
+		findings = append(findings, finding{
+			Name: "C library", Problem: err.Error(), Fatal: true,
+			Mend: "run `make build` in a checkout, or `pip install tensorflow-cpu` and set " + tfgo.LibraryVariable,
+		})
+	} else {
+		findings = append(findings, finding{Name: "C library", Value: fmt.Sprintf("TensorFlow %s, %s", library.Version, library.Path)})
+		findings = append(findings, examineHeaders(library), examineDevices())
+	}
+	return append(findings, examinePython(), examineCPU())
+}
+
+func findingsText(findings []finding) string {
+	var rows [][]string
+	for _, f := range findings {
+		if f.Problem == "" {
+			rows = append(rows, []string{f.Name, f.Value})
+			continue
+		}
+		rows = append(rows, []string{f.Name, "missing: " + f.Problem})
+		if f.Mend != "" {
+			rows = append(rows, []string{"", "mend it: " + f.Mend})
+		}
+	}
+	return table(rows)
+}
+
+// headersOf returns the folder with the C headers that belong to a library.
+func headersOf(library tfgo.Library) (string, error) {
+	folder := filepath.Dir(library.Path)
+	for _, include := range []string{filepath.Join(folder, "include"), filepath.Join(filepath.Dir(folder), "include")} {
+		if _, err := os.Stat(filepath.Join(include, "tensorflow", "c", "c_api.h")); err == nil {
+			return include, nil
+		}
+	}
+	return "", fmt.Errorf("tensorflow/c/c_api.h is not beside %s; the Python wheel of TensorFlow has it", library.Path)
+}
+
+func examineHeaders(library tfgo.Library) finding {
+	include, err := headersOf(library)
+	if err != nil {
+		return finding{Name: "C headers", Problem: err.Error(), Mend: "only needed to build Go programs: `pip install tensorflow-cpu`"}
+	}
+	return finding{Name: "C headers", Value: include}
+}
+
+func examineDevices() finding {
+	devices, err := tfgo.Devices()
+	if err != nil {
+		return finding{Name: "devices", Problem: err.Error(), Fatal: true}
+	}
+	var names []string
+	for _, d := range devices {
+		_, name, _ := strings.Cut(d.Name, "device:")
+		names = append(names, name)
+	}
+	return finding{Name: "devices", Value: strings.Join(names, ", ")}
+}
+
+// pythonVersions prints versions without importing TensorFlow, which takes
+// seconds.
+const pythonVersions = `
+import importlib.metadata as m, sys
+def v(*names):
+    for n in names:
+        try: return m.version(n)
+        except m.PackageNotFoundError: pass
+    return "missing"
+print(sys.version.split()[0], v("tensorflow-cpu", "tensorflow"), v("keras"))`
+
+func examinePython() finding {
+	const name = "Python"
+	mend := "only `residual export` needs it: run `make build` in a checkout"
+	python, _, err := findPython()
+	if err != nil {
+		return finding{Name: name, Problem: err.Error(), Mend: mend}
+	}
+	out, err := exec.Command(python, "-c", pythonVersions).Output()
+	fields := strings.Fields(string(out))
+	if err != nil || len(fields) != 3 {
+		return finding{Name: name, Problem: fmt.Sprintf("%s does not run: %v", python, err), Mend: mend}
+	}
+	value := fmt.Sprintf("%s with TensorFlow %s, Keras %s, %s", fields[0], fields[1], fields[2], python)
+	if slices.Contains(fields, "missing") {
+		return finding{Name: name, Problem: value, Mend: mend}
+	}
+	return finding{Name: name, Value: value}
+}
+
+// examineCPU names the instructions that TensorFlow's kernels make use of.
+func examineCPU() finding {
+	f := finding{Name: "CPU", Value: fmt.Sprintf("%d cores", runtime.NumCPU())}
+	info, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return f
+	}
+	fields := map[string]string{}
+	for line := range strings.Lines(string(info)) {
+		if key, value, ok := strings.Cut(line, ":"); ok {
+			fields[strings.TrimSpace(key)] = strings.TrimSpace(value)
+		}
+	}
+	var has []string
+	flags := strings.Fields(fields["flags"])
+	for _, feature := range []string{"avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16"} {
+		if slices.Contains(flags, feature) {
+			has = append(has, feature)
+		}
+	}
+	f.Value = fmt.Sprintf("%s, %s: %s", fields["model name"], f.Value, strings.Join(has, " "))
+	return f
+}
+
+func printEnvironment(c *cli.Context) error {
+	library, err := tfgo.Load()
+	if err != nil {
+		return err
+	}
+	include, err := headersOf(library)
+	if err != nil {
+		return err
+	}
+	file, err := filepath.Abs(library.Path)
+	if err != nil {
+		return errors.Join(errors.New("find library"), err)
+	}
+	var text bytes.Buffer
+	fmt.Fprintf(&text, "export CGO_CFLAGS=%s\n", shellQuote("-I"+include))
+	fmt.Fprintf(&text, "export %s=%s\n", tfgo.LibraryVariable, shellQuote(file))
+	return printLine(c, "%s", trimEnd(text.String()))
+}
+
+// shellQuote writes a word that a POSIX shell reads as it is.
+func shellQuote(word string) string {
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}

@@ -1,0 +1,174 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/google/renameio/v2"
+	"github.com/urfave/cli/v2"
+
+	"github.com/residual-go/residual/pipeline"
+	"github.com/residual-go/residual/pipeline/callback"
+	"github.com/residual-go/residual/pipeline/dataset"
+	"github.com/residual-go/residual/pipeline/plot"
+	"github.com/residual-go/residual/savedmodel"
+)
+
+func evaluateCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "evaluate",
+		Usage:     "measure a model on the test images",
+		UsageText: "residual evaluate --model runs/first --data cifar10",
+		Flags: []cli.Flag{
+			modelFlag, dataFlag,
+			&cli.StringFlag{Name: "out", Usage: "the folder for confusion.png: `DIR`", DefaultText: "the run's plots, if --model is a run directory"},
+			recipeDefault(batchSizeFlag),
+			limitFlag, precisionFlag, threadsFlag, quietFlag, jsonFlag,
+		},
+		Action: evaluate,
+	}
+}
+
+func evaluate(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	if err := needFlag(c, modelFlag, dataFlag); err != nil {
+		return err
+	}
+	if err := positive(c, batchSizeFlag.Name, limitFlag.Name); err != nil {
+		return err
+	}
+	info, session, err := inspectModel(c, pipeline.EvaluateSignature)
+	if err != nil {
+		return err
+	}
+	data, err := openData(c, info, dataset.OnlyTest)
+	if err != nil {
+		return err
+	}
+	model, err := savedmodel.Open(info.Dir, session)
+	if err != nil {
+		return err
+	}
+	defer model.Close()
+	result, err := measure(c, model, data.Test)
+	if err != nil {
+		return err
+	}
+	picture, err := drawConfusion(c, result, info.Metadata.Classes)
+	if err != nil {
+		return err
+	}
+	return reportEvaluation(c, result, info.Metadata.Classes, picture)
+}
+
+func measure(c *cli.Context, model *savedmodel.Model, test *dataset.Examples) (result pipeline.Evaluation, err error) {
+	o := pipeline.EvaluateOptions{
+		BatchSize: model.Info().Metadata.Defaults.BatchSize,
+		Classes:   len(model.Info().Metadata.Classes),
+	}
+	if c.IsSet(batchSizeFlag.Name) {
+		o.BatchSize = c.Int(batchSizeFlag.Name)
+	}
+	if !c.Bool(quietFlag.Name) {
+		progress := &callback.Progress{Out: c.App.ErrWriter}
+		defer func() { progress.Close(err) }()
+		o.OnBatch = func(s pipeline.TestStep) error { return progress.Handle(c.Context, s) }
+	}
+	return pipeline.Evaluate(c.Context, model, test, o)
+}
+
+// drawConfusion writes confusion.png and returns its path, "" if there is no
+// place for it.
+func drawConfusion(c *cli.Context, result pipeline.Evaluation, classes []string) (string, error) {
+	folder := c.String("out")
+	if run, ok := runOf(c.String(modelFlag.Name)); ok && folder == "" {
+		folder = run.plots()
+	}
+	if folder == "" {
+		return "", nil
+	}
+	return writePicture(filepath.Join(folder, "confusion.png"), func(picture *bytes.Buffer) error {
+		return plot.Confusion(picture, result.Confusion, classes)
+	})
+}
+
+// writePicture writes a file whole or not at all, and makes its folder.
+func writePicture(path string, draw func(*bytes.Buffer) error) (string, error) {
+	var picture bytes.Buffer
+	if err := draw(&picture); err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return "", fmt.Errorf("write picture: %w", err)
+	}
+	if err := renameio.WriteFile(path, picture.Bytes(), 0o644); err != nil {
+		return "", fmt.Errorf("write picture: %w", err)
+	}
+	return path, nil
+}
+
+// evaluateResult is what --json prints.
+type evaluateResult struct {
+	pipeline.Metrics
+	PerClass  map[string]float64 `json:"per_class"`
+	Confusion [][]int            `json:"confusion"`         // [label][prediction], in the order of classes
+	Classes   []string           `json:"classes"`           // in label order
+	Picture   string             `json:"picture,omitempty"` // of the confusion matrix
+}
+
+func reportEvaluation(c *cli.Context, result pipeline.Evaluation, classes []string, picture string) error {
+	perClass := result.PerClass()
+	if c.Bool(jsonFlag.Name) {
+		out := evaluateResult{Metrics: result.Metrics, PerClass: map[string]float64{}, Confusion: result.Confusion, Classes: classes, Picture: picture}
+		for label, class := range classes {
+			out.PerClass[class] = perClass[label]
+		}
+		return printJSON(c, out)
+	}
+	text := confusionText(result, classes) + "\ntest  " + scoreText(result.Metrics) + "\n"
+	if picture != "" {
+		text += "confusion matrix  " + picture + "\n"
+	} else {
+		text += "confusion matrix as a picture: give --out DIR\n"
+	}
+	return printLine(c, "%s", trimEnd(text))
+}
+
+// confusionText is the confusion matrix, a row for each true class, with the
+// class's accuracy at its end. Wide ones leave the columns away.
+func confusionText(result pipeline.Evaluation, classes []string) string {
+	const widest = 20
+	head := []string{"true \\ predicted"}
+	if len(classes) <= widest {
+		for _, class := range classes {
+			head = append(head, abbreviate(class))
+		}
+	}
+	rows := [][]string{append(head, "accuracy")}
+	perClass := result.PerClass()
+	for label, class := range classes {
+		row := []string{class}
+		if len(classes) <= widest {
+			for _, n := range result.Confusion[label] {
+				row = append(row, strconv.Itoa(n))
+			}
+		}
+		rows = append(rows, append(row, formatPercent(perClass[label])))
+	}
+	return table(rows)
+}
+
+// abbreviate cuts a class name to what a column of counts has room for.
+func abbreviate(class string) string {
+	const width = 5
+	if letters := []rune(class); len(letters) > width {
+		return strings.TrimSpace(string(letters[:width]))
+	}
+	return class
+}

@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+)
+
+// The exit codes that scripts may rely on. After a signal it is 128 and the
+// signal's number.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2
+	exitSignal  = 128
+)
+
+// usageError is a mistake in the command line.
+type usageError struct {
+	command string // as the user would type it, such as "residual train"
+	text    string
+}
+
+func (e *usageError) Error() string { return e.text }
+
+func usagef(c *cli.Context, format string, values ...any) error {
+	return &usageError{command: c.Command.HelpName, text: fmt.Sprintf(format, values...)}
+}
+
+// signalError is the cause of a context that a signal cancelled.
+type signalError struct{ signal syscall.Signal }
+
+func (e signalError) Error() string {
+	if e.signal == syscall.SIGINT {
+		return "interrupted"
+	}
+	return "terminated"
+}
+
+// withSignals returns a context that the first SIGINT or SIGTERM cancels. The
+// second one ends the process.
+func withSignals(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		for received := range signals {
+			number := received.(syscall.Signal)
+			if ctx.Err() != nil {
+				os.Exit(exitSignal + int(number))
+			}
+			cancel(signalError{number})
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(signals)
+		cancel(nil)
+	}
+}
+
+func exitCode(ctx context.Context, err error) int {
+	var (
+		usage  *usageError
+		caught signalError
+		silent silentExit
+	)
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.Is(err, context.Canceled) && errors.As(context.Cause(ctx), &caught):
+		return exitSignal + int(caught.signal)
+	case errors.As(err, &silent):
+		return int(silent)
+	default:
+		return exitFailure
+	}
+}
+
+// silentExit is the exit code of a command that has said what was wrong itself.
+type silentExit int
+
+func (e silentExit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// describe puts what happened in place of "context canceled".
+func describe(ctx context.Context, err error) string {
+	if errors.Is(err, context.Canceled) && context.Cause(ctx) != nil {
+		return context.Cause(ctx).Error()
+	}
+	return err.Error()
+}

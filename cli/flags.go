@@ -1,0 +1,75 @@
+package cli
+
+import (
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/residual-go/residual/tfgo"
+)
+
+// The flags that mean the same in every command.
+var (
+	modelFlag = &cli.StringFlag{Name: "model", Usage: "a SavedModel, a folder of numbered versions or a run directory: `DIR`"}
+	dataFlag  = &cli.StringFlag{Name: "data", Usage: "cifar10, synthetic, or the `PATH` of a folder with CIFAR-10's binary files or class folders"}
+
+	batchSizeFlag = &cli.IntFlag{Name: "batch-size", Usage: "images in a batch: `N`"}
+	limitFlag     = &cli.IntFlag{Name: "limit", Usage: "use only `N` examples a split, spread evenly over the classes", DefaultText: "all"}
+	seedFlag      = &cli.Int64Flag{Name: "seed", Usage: "a run is a function of its seed `N`"}
+	threadsFlag   = &cli.IntFlag{Name: "threads", Usage: "compute with `N` threads; results depend on it in the last bits", DefaultText: "one for each core"}
+	precisionFlag = &cli.StringFlag{Name: "precision", Usage: "`P` is float32 or bfloat16", Value: string(tfgo.Float32)}
+
+	jsonFlag  = &cli.BoolFlag{Name: "json", Usage: "print one JSON object as the last line"}
+	quietFlag = &cli.BoolFlag{Name: "quiet", Usage: "print nothing but errors and results"}
+)
+
+// needFlag refuses an empty or missing flag that has no default.
+func needFlag(c *cli.Context, flags ...*cli.StringFlag) error {
+	for _, flag := range flags {
+		if c.String(flag.Name) == "" {
+			return usagef(c, "--%s is missing: it is %s", flag.Name, strings.ReplaceAll(flag.Usage, "`", ""))
+		}
+	}
+	return nil
+}
+
+// noArguments refuses what stands after the flags.
+func noArguments(c *cli.Context) error {
+	if c.Args().Present() {
+		return usagef(c, "%q is one argument too many", c.Args().First())
+	}
+	return nil
+}
+
+// positive refuses a number below 1 that was given; 0 is the default of a flag
+// that was not.
+func positive(c *cli.Context, names ...string) error {
+	for _, name := range names {
+		if c.IsSet(name) && c.Int(name) < 1 {
+			return usagef(c, "--%s must be at least 1, not %d", name, c.Int(name))
+		}
+	}
+	return nil
+}
+
+// positiveFloat refuses a number that was given and is not a positive float32.
+func positiveFloat(c *cli.Context, name string) error {
+	if value := c.Float64(name); c.IsSet(name) && !(value > 0 && value <= math.MaxFloat32) {
+		return usagef(c, "--%s must be a positive number, not %g", name, value)
+	}
+	return nil
+}
+
+// sessionOptions reads --threads and --precision.
+func sessionOptions(c *cli.Context) (tfgo.Options, error) {
+	if err := positive(c, threadsFlag.Name); err != nil {
+		return tfgo.Options{}, err
+	}
+	precision := tfgo.Precision(c.String(precisionFlag.Name))
+	if !slices.Contains(tfgo.Precisions, precision) {
+		return tfgo.Options{}, usagef(c, "--precision must be one of %v, not %q", tfgo.Precisions, precision)
+	}
+	return tfgo.Options{Threads: c.Int(threadsFlag.Name), Precision: precision}, nil
+}

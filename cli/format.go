@@ -1,0 +1,92 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/term"
+)
+
+// formatCount writes 26,215,818.
+func formatCount(n int) string {
+	digits := strconv.Itoa(n)
+	var groups []string
+	for len(digits) > 3 {
+		groups = append([]string{digits[len(digits)-3:]}, groups...)
+		digits = digits[:len(digits)-3]
+	}
+	return strings.Join(append([]string{digits}, groups...), ",")
+}
+
+// formatBytes writes a size as Keras does: 100.01 MB, a MB being 1024*1024.
+func formatBytes(n int64) string {
+	size, units := float64(n), []string{"B", "KB", "MB", "GB", "TB"}
+	for size >= 1024 && len(units) > 1 {
+		size, units = size/1024, units[1:]
+	}
+	if units[0] == "B" {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.2f %s", size, units[0])
+}
+
+// formatPercent writes a share of 1.
+func formatPercent(share float64) string { return fmt.Sprintf("%.2f %%", 100*share) }
+
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+// table writes rows in columns as wide as their longest cell. A column that
+// holds only numbers, but for the first row's name of it, goes to the right.
+func table(rows [][]string) string {
+	var columns []column
+	for i, row := range rows {
+		for j, cell := range row {
+			if j == len(columns) {
+				columns = append(columns, column{numbers: len(rows) > 1})
+			}
+			columns[j].add(cell, i == 0)
+		}
+	}
+	var text strings.Builder
+	for _, row := range rows {
+		var line strings.Builder
+		for j, cell := range row {
+			line.WriteString(pad(cell, columns[j].width, columns[j].numbers) + "  ")
+		}
+		text.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	}
+	return text.String()
+}
+
+// column is what table knows of a column.
+type column struct {
+	width   int
+	numbers bool
+}
+
+func (c *column) add(cell string, head bool) {
+	c.width = max(c.width, len([]rune(cell)))
+	if !head && !isNumber(cell) {
+		c.numbers = false
+	}
+}
+
+func pad(text string, width int, right bool) string {
+	space := strings.Repeat(" ", max(0, width-len([]rune(text))))
+	if right {
+		return space + text
+	}
+	return text + space
+}
+
+func isNumber(text string) bool {
+	return text != "" && strings.Trim(text, "0123456789.,-%e+ ") == ""
+}
+
+func trimEnd(text string) string { return strings.TrimRight(text, "\n") }

@@ -1,0 +1,127 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/residual-go/residual/savedmodel"
+	"github.com/residual-go/residual/tfgo/tensor"
+)
+
+func inspectCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "inspect",
+		Usage:     "say what is in a model's files, without TensorFlow",
+		UsageText: "residual inspect --model models/resnet50",
+		ArgsUsage: "[DIR]",
+		Flags:     []cli.Flag{modelFlag, jsonFlag},
+		Action:    inspect,
+	}
+}
+
+func inspect(c *cli.Context) error {
+	dir := c.String(modelFlag.Name)
+	switch {
+	case c.NArg() > 1 || c.NArg() == 1 && dir != "":
+		return usagef(c, "%q is one argument too many", c.Args().Get(c.NArg()-1))
+	case c.NArg() == 1:
+		dir = c.Args().First()
+	}
+	if dir == "" {
+		return needFlag(c, modelFlag)
+	}
+	info, err := savedmodel.Inspect(dir)
+	if err != nil {
+		return err
+	}
+	if c.Bool(jsonFlag.Name) {
+		return printJSON(c, inspection(info))
+	}
+	return printLine(c, "%s", trimEnd(inspectText(info)))
+}
+
+func inspectText(info *savedmodel.Info) string {
+	m := info.Metadata
+	rows := [][]string{
+		{"model", info.Dir},
+		{"written by", "TensorFlow " + info.TensorFlow},
+		{"tags", strings.Join(info.Tags, ", ")},
+		{"size", formatBytes(info.Size)},
+	}
+	if m.Recipe != "" {
+		rows = append(rows, []string{"recipe", m.Recipe})
+	}
+	if len(m.Classes) > 0 {
+		rows = append(rows, []string{"classes", fmt.Sprintf("%d: %s", len(m.Classes), strings.Join(m.Classes, ", "))})
+	}
+	if m.Parameters.Total > 0 {
+		rows = append(rows, []string{"parameters", formatCount(m.Parameters.Total)})
+	}
+	var text strings.Builder
+	text.WriteString(table(rows))
+	for _, name := range info.SignatureNames() {
+		s, _ := info.Signature(name)
+		fmt.Fprintf(&text, "\nsignature %s\n", name)
+		for _, input := range s.Inputs {
+			fmt.Fprintf(&text, "  in   %s\n", input)
+		}
+		for _, output := range s.Outputs {
+			fmt.Fprintf(&text, "  out  %s\n", output)
+		}
+	}
+	fmt.Fprintf(&text, "\n%d variables\n", len(info.Variables))
+	var variables [][]string
+	for _, v := range info.Variables {
+		variables = append(variables, []string{"  " + v.Name, v.DType.String(), tensor.FormatShape(v.Shape), formatBytes(v.Size)})
+	}
+	text.WriteString(table(variables))
+	return text.String()
+}
+
+// specResult and its like are what --json prints.
+type specResult struct {
+	Name  string `json:"name"`
+	DType string `json:"dtype"`
+	Shape []int  `json:"shape"` // -1 where the size is free, null where the rank is
+}
+
+type signatureResult struct {
+	Inputs  []specResult `json:"inputs"`
+	Outputs []specResult `json:"outputs"`
+}
+
+type variableResult struct {
+	specResult
+	Bytes int64 `json:"bytes"`
+}
+
+func inspection(info *savedmodel.Info) any {
+	signatures := map[string]signatureResult{}
+	for _, name := range info.SignatureNames() {
+		s, _ := info.Signature(name)
+		signatures[name] = signatureResult{specResults(s.Inputs), specResults(s.Outputs)}
+	}
+	variables := make([]variableResult, len(info.Variables))
+	for i, v := range info.Variables {
+		variables[i] = variableResult{specResult{v.Name, v.DType.String(), v.Shape}, v.Size}
+	}
+	return map[string]any{
+		"model":      info.Dir,
+		"tensorflow": info.TensorFlow,
+		"tags":       info.Tags,
+		"bytes":      info.Size,
+		"signatures": signatures,
+		"variables":  variables,
+		"metadata":   info.Metadata,
+	}
+}
+
+func specResults(specs []tensor.Spec) []specResult {
+	results := make([]specResult, len(specs))
+	for i, s := range specs {
+		results[i] = specResult{s.Name, s.DType.String(), s.Shape}
+	}
+	return results
+}

@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/residual-go/residual/savedmodel"
+)
+
+func summaryCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "summary",
+		Usage:     "print a model's layers as Keras does",
+		UsageText: "residual summary --model models/resnet50",
+		Flags:     []cli.Flag{modelFlag, jsonFlag},
+		Action:    summary,
+	}
+}
+
+func summary(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	if err := needFlag(c, modelFlag); err != nil {
+		return err
+	}
+	info, err := savedmodel.Inspect(c.String(modelFlag.Name))
+	if err != nil {
+		return err
+	}
+	m := info.Metadata
+	if len(m.Layers) == 0 {
+		return fmt.Errorf("%s names no layers (assets.extra/residual.json): export it with `residual export`", info.Dir)
+	}
+	if c.Bool(jsonFlag.Name) {
+		return printJSON(c, map[string]any{"name": m.Name, "layers": m.Layers, "parameters": m.Parameters})
+	}
+	return printLine(c, "%s", trimEnd(summaryText(m)))
+}
+
+// summaryText is what Keras's model.summary() prints.
+func summaryText(m savedmodel.Metadata) string {
+	rows := [][3]string{{"Layer (type)", "Output Shape", "Param #"}}
+	for _, layer := range m.Layers {
+		rows = append(rows, [3]string{
+			fmt.Sprintf("%s (%s)", layer.Name, layer.Class),
+			shapeText(layer.OutputShape),
+			formatCount(layer.Parameters),
+		})
+	}
+	text := fmt.Sprintf("Model: %q\n", m.Name) + boxed(rows)
+	for _, count := range []struct {
+		name string
+		n    int
+	}{
+		{"Total", m.Parameters.Total},
+		{"Trainable", m.Parameters.Trainable},
+		{"Non-trainable", m.Parameters.NonTrainable},
+	} {
+		const float32Size = 4
+		text += fmt.Sprintf(" %s params: %s (%s)\n", count.name, formatCount(count.n), formatBytes(float32Size*int64(count.n)))
+	}
+	return text
+}
+
+// shapeText writes (None, 7, 7, 2048) as Python does.
+func shapeText(shape []*int) string {
+	dims := make([]string, len(shape))
+	for i, dim := range shape {
+		dims[i] = "None"
+		if dim != nil {
+			dims[i] = fmt.Sprint(*dim)
+		}
+	}
+	return "(" + strings.Join(dims, ", ") + ")"
+}
+
+// boxed draws the table as Keras does on a terminal of 80 columns: heavy lines
+// around the head, numbers to the right.
+func boxed(rows [][3]string) string {
+	widths := [3]int{31, 22, 13} // Keras's
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], len([]rune(cell)))
+		}
+	}
+	border := func(left, line, cross, right string) string {
+		parts := make([]string, len(widths))
+		for i, width := range widths {
+			parts[i] = strings.Repeat(line, width+2)
+		}
+		return left + strings.Join(parts, cross) + right + "\n"
+	}
+	var text strings.Builder
+	text.WriteString(border("┏", "━", "┳", "┓"))
+	for i, row := range rows {
+		edge := "│"
+		switch i {
+		case 0:
+			edge = "┃"
+		case 1:
+			text.WriteString(border("┡", "━", "╇", "┩"))
+		default:
+			text.WriteString(border("├", "─", "┼", "┤"))
+		}
+		for column, cell := range row {
+			text.WriteString(edge + " " + pad(cell, widths[column], column == 2) + " ")
+		}
+		text.WriteString(edge + "\n")
+	}
+	text.WriteString(border("└", "─", "┴", "┘"))
+	return text.String()
+}

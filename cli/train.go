@@ -1,0 +1,267 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/residual-go/residual/pipeline"
+	"github.com/residual-go/residual/pipeline/callback"
+	"github.com/residual-go/residual/pipeline/dataset"
+	"github.com/residual-go/residual/savedmodel"
+	"github.com/residual-go/residual/tfgo"
+)
+
+const (
+	epochsName       = "epochs"
+	learningRateName = "learning-rate"
+	noShuffleName    = "no-shuffle"
+)
+
+func trainCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "train",
+		Usage:     "train a model and write a run directory",
+		UsageText: "residual train --model models/resnet50 --data cifar10 --out runs/first",
+		Flags: []cli.Flag{
+			modelFlag, dataFlag,
+			&cli.StringFlag{Name: "out", Usage: "the run directory to make: `DIR`", DefaultText: "runs/<model>-<time>"},
+			&cli.IntFlag{Name: epochsName, Usage: "passes over the training data: `N`", DefaultText: "the recipe's"},
+			recipeDefault(batchSizeFlag),
+			&cli.Float64Flag{Name: learningRateName, Usage: "the step size `RATE`", DefaultText: "the recipe's"},
+			&cli.BoolFlag{Name: noShuffleName, Usage: "keep path order in every epoch"},
+			seedFlag, limitFlag, precisionFlag, threadsFlag, quietFlag, jsonFlag,
+		},
+		Action: train,
+	}
+}
+
+// recipeDefault returns the flag for a command in which the model's recipe
+// gives its default.
+func recipeDefault(flag *cli.IntFlag) *cli.IntFlag {
+	changed := *flag
+	changed.DefaultText = "the recipe's"
+	return &changed
+}
+
+// training is what a run of train knows before it begins.
+type training struct {
+	dir     runDir
+	info    *savedmodel.Info
+	data    *dataset.Data
+	session tfgo.Options
+	options pipeline.Options
+}
+
+// train checks all that can be checked before it makes the run directory.
+func train(c *cli.Context) error {
+	t, err := planTraining(c)
+	if err != nil {
+		return err
+	}
+	model, err := savedmodel.Open(t.info.Dir, t.session)
+	if err != nil {
+		return err
+	}
+	defer model.Close()
+	if err := t.dir.create(t.config(c)); err != nil {
+		return err
+	}
+	result, fitErr := pipeline.Fit(c.Context, model, t.data.Train, t.options)
+	if result.Steps == 0 {
+		return errors.Join(fitErr, t.dir.remove())
+	}
+	if !keepsModel(fitErr) {
+		return fmt.Errorf("%w; no model was saved, the steps are in %s", fitErr, t.dir)
+	}
+	// The signal that ended the run must not end the saving of its model.
+	if err := model.Save(context.WithoutCancel(c.Context), t.dir.model()); err != nil {
+		return errors.Join(fitErr, err)
+	}
+	if fitErr != nil {
+		note(c, "stopped after step %d; the model as it was then is in %s", result.Steps, t.dir.model())
+		return fitErr
+	}
+	return t.report(c, result)
+}
+
+// keepsModel tells whether the weights are worth keeping after a run that ended
+// so: after all but a divergence or a failed step.
+func keepsModel(err error) bool {
+	return err == nil || errors.Is(err, context.Canceled)
+}
+
+func planTraining(c *cli.Context) (*training, error) {
+	t := &training{}
+	if err := noArguments(c); err != nil {
+		return nil, err
+	}
+	if err := needFlag(c, modelFlag, dataFlag); err != nil {
+		return nil, err
+	}
+	if err := positive(c, epochsName, batchSizeFlag.Name, limitFlag.Name); err != nil {
+		return nil, err
+	}
+	if err := positiveFloat(c, learningRateName); err != nil {
+		return nil, err
+	}
+	signatures := []string{pipeline.TrainSignature, pipeline.EvaluateSignature}
+	var err error
+	if t.info, t.session, err = inspectModel(c, signatures...); err != nil {
+		return nil, err
+	}
+	t.dir = runDir(c.String("out"))
+	if t.dir == "" {
+		t.dir = defaultRun(c.String(modelFlag.Name))
+	}
+	if err := t.dir.checkFree(t.info.Size); err != nil {
+		return nil, err
+	}
+	if t.data, err = openData(c, t.info, dataset.TrainAndTest); err != nil {
+		return nil, err
+	}
+	t.options = t.fitOptions(c)
+	return t, nil
+}
+
+// defaultRun names a run after its model and the time.
+func defaultRun(model string) runDir {
+	return runDir(filepath.Join("runs", filepath.Base(filepath.Clean(model))+time.Now().Format("-20060102-150405")))
+}
+
+// fitOptions are the flags where given, else the recipe's defaults.
+func (t *training) fitOptions(c *cli.Context) pipeline.Options {
+	defaults := t.info.Metadata.Defaults
+	o := pipeline.Options{
+		Epochs:       defaults.Epochs,
+		BatchSize:    defaults.BatchSize,
+		LearningRate: defaults.LearningRate,
+		NoShuffle:    c.Bool(noShuffleName),
+		Seed:         c.Int64(seedFlag.Name),
+		Callbacks:    t.callbacks(c),
+	}
+	if c.IsSet(epochsName) {
+		o.Epochs = c.Int(epochsName)
+	}
+	if c.IsSet(batchSizeFlag.Name) {
+		o.BatchSize = c.Int(batchSizeFlag.Name)
+	}
+	if c.IsSet(learningRateName) {
+		o.LearningRate = c.Float64(learningRateName)
+	}
+	if t.data.Test != nil {
+		o.Test = t.data.Test
+	}
+	return o
+}
+
+func (t *training) callbacks(c *cli.Context) []pipeline.Callback {
+	callbacks := []pipeline.Callback{
+		&callback.CSV{Dir: t.dir.String()},
+		&callback.Curve{Path: t.dir.curve(), Title: t.info.Metadata.Name},
+	}
+	if !c.Bool(quietFlag.Name) {
+		callbacks = append(callbacks, &callback.Progress{Out: c.App.ErrWriter})
+	}
+	return callbacks
+}
+
+// runConfig is a run's config.json.
+type runConfig struct {
+	Format       int               `json:"format"`
+	Started      time.Time         `json:"started"`
+	Model        string            `json:"model"`
+	Data         string            `json:"data"`
+	Train        splitConfig       `json:"train"`
+	Test         *splitConfig      `json:"test"` // null when nothing is tested
+	Epochs       int               `json:"epochs"`
+	BatchSize    int               `json:"batch_size"`
+	LearningRate float64           `json:"learning_rate"`
+	Shuffle      bool              `json:"shuffle"`
+	Seed         int64             `json:"seed"`
+	Limit        int               `json:"limit"` // 0 is no limit
+	Precision    string            `json:"precision"`
+	Threads      int               `json:"threads"`
+	Versions     map[string]string `json:"versions"`
+}
+
+type splitConfig struct {
+	Examples    int    `json:"examples"`
+	Fingerprint string `json:"fingerprint"` // SHA-256, see dataset.Examples.Fingerprint
+}
+
+func (t *training) config(c *cli.Context) runConfig {
+	config := runConfig{
+		Format:       1,
+		Started:      time.Now().UTC().Truncate(time.Second),
+		Model:        t.info.Dir,
+		Data:         t.data.Name,
+		Train:        splitConfig{t.data.Train.Len(), t.data.Train.Fingerprint()},
+		Epochs:       t.options.Epochs,
+		BatchSize:    t.options.BatchSize,
+		LearningRate: t.options.LearningRate,
+		Shuffle:      !t.options.NoShuffle,
+		Seed:         t.options.Seed,
+		Limit:        c.Int(limitFlag.Name),
+		Precision:    string(t.session.Precision),
+		Threads:      t.session.Threads,
+		Versions: map[string]string{
+			"residual": version(),
+			"go":       runtime.Version(),
+			"graft":    moduleVersion(graftModule),
+		},
+	}
+	if config.Threads == 0 {
+		config.Threads = runtime.NumCPU()
+	}
+	if t.data.Test != nil {
+		config.Test = &splitConfig{t.data.Test.Len(), t.data.Test.Fingerprint()}
+	}
+	if library, err := tfgo.Load(); err == nil {
+		config.Versions["tensorflow"] = library.Version
+	}
+	return config
+}
+
+// trainResult is what --json prints.
+type trainResult struct {
+	Run             string            `json:"run"`
+	Model           string            `json:"model"`
+	Epochs          int               `json:"epochs"`
+	Steps           int               `json:"steps"`
+	Train           pipeline.Metrics  `json:"train"`
+	Test            *pipeline.Metrics `json:"test"` // null when nothing was tested
+	ImagesPerSecond float64           `json:"images_per_second"`
+	Seconds         float64           `json:"seconds"`
+}
+
+func (t *training) report(c *cli.Context, r pipeline.Result) error {
+	if c.Bool(jsonFlag.Name) {
+		return printJSON(c, trainResult{
+			Run: t.dir.String(), Model: t.dir.model(),
+			Epochs: r.Epochs, Steps: r.Steps, Train: r.Train, Test: r.Test,
+			ImagesPerSecond: r.ImagesPerSecond, Seconds: r.Duration.Seconds(),
+		})
+	}
+	rows := [][]string{{"train", scoreText(r.Train)}}
+	if r.Test != nil {
+		rows = append(rows, []string{"test", scoreText(*r.Test)})
+	}
+	rows = append(rows,
+		[]string{"speed", fmt.Sprintf("%.1f images/s in training, %s in all", r.ImagesPerSecond, r.Duration.Round(time.Second))},
+		[]string{"run", t.dir.String()},
+		[]string{"curve", t.dir.curve()},
+		[]string{"model", t.dir.model()},
+	)
+	return printLine(c, "%s", trimEnd(table(rows)))
+}
+
+func scoreText(m pipeline.Metrics) string {
+	return fmt.Sprintf("accuracy %s (%s of %s images), loss %.4f",
+		formatPercent(m.Accuracy), formatCount(m.Correct), formatCount(m.Examples), m.Loss)
+}

@@ -1,0 +1,147 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/residual-go/residual/pipeline/dataset"
+	"github.com/residual-go/residual/tfgo/tensor"
+)
+
+// EvaluateOptions says how to evaluate. The zero value is fine.
+type EvaluateOptions struct {
+	BatchSize int                  // 0 means 64
+	Classes   int                  // rows of the confusion matrix; 0 means as many as occur
+	OnBatch   func(TestStep) error // hears of each batch; an error ends the evaluation
+}
+
+// Evaluation is what a model made of a set of examples.
+type Evaluation struct {
+	Metrics
+	// Confusion counts examples: Confusion[label][prediction].
+	Confusion [][]int
+}
+
+// PerClass returns the share of each class's examples that were recognised, by
+// label; 0 for a class without examples.
+func (e Evaluation) PerClass() []float64 {
+	accuracy := make([]float64, len(e.Confusion))
+	for label, row := range e.Confusion {
+		total := 0
+		for _, n := range row {
+			total += n
+		}
+		if total > 0 {
+			accuracy[label] = float64(row[label]) / float64(total)
+		}
+	}
+	return accuracy
+}
+
+// Evaluate measures a model on all of data, in data's own order, without
+// changing it. The loss is the mean over examples, as Keras's evaluate counts
+// it.
+func Evaluate(ctx context.Context, model Model, data Data, o EvaluateOptions) (Evaluation, error) {
+	e, err := newEvaluator(model, data, o)
+	if err != nil {
+		return Evaluation{}, err
+	}
+	order := dataset.BatchOptions{Size: e.options.BatchSize, NoShuffle: true}
+	batches := (data.Len() + order.Size - 1) / order.Size
+	position := 0
+	for batch, err := range data.Batches(ctx, order) {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil {
+			err = e.batch(ctx, batch)
+		}
+		if err != nil {
+			return Evaluation{}, err
+		}
+		position++
+		if o.OnBatch == nil {
+			continue
+		}
+		if err := o.OnBatch(TestStep{Batch: position, Batches: batches, Mean: e.mean.metrics()}); err != nil {
+			return Evaluation{}, err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return Evaluation{}, err
+	}
+	return Evaluation{Metrics: e.mean.metrics(), Confusion: e.confusion}, nil
+}
+
+type evaluator struct {
+	model     Model
+	options   EvaluateOptions
+	mean      mean
+	confusion [][]int
+}
+
+func newEvaluator(model Model, data Data, o EvaluateOptions) (*evaluator, error) {
+	if o.BatchSize == 0 {
+		o.BatchSize = 64
+	}
+	if o.BatchSize < 0 {
+		return nil, fmt.Errorf("check options: batch size must be positive, not %d", o.BatchSize)
+	}
+	if data.Len() == 0 {
+		return nil, fmt.Errorf("evaluate model: there are no examples")
+	}
+	_, err := signature(model, EvaluateSignature,
+		[]string{imagesInput, labelsInput},
+		[]string{lossSumOutput, correctOutput, predictionsOutput})
+	if err != nil {
+		return nil, err
+	}
+	e := &evaluator{model: model, options: o}
+	e.grow(o.Classes)
+	return e, nil
+}
+
+func (e *evaluator) batch(ctx context.Context, batch dataset.Batch) error {
+	outputs, err := e.model.Call(ctx, EvaluateSignature, map[string]tensor.Tensor{
+		imagesInput: batch.Images,
+		labelsInput: batch.Labels,
+	})
+	if err != nil {
+		return fmt.Errorf("evaluate batch %d: %w", batch.Index+1, err)
+	}
+	r := reader{outputs: outputs}
+	lossSum, correct := r.float(lossSumOutput), r.count(correctOutput)
+	if r.err != nil {
+		return fmt.Errorf("evaluate batch %d: %w", batch.Index+1, r.err)
+	}
+	labels, err := tensor.Values[int64](batch.Labels)
+	if err != nil {
+		return fmt.Errorf("evaluate batch %d: %w", batch.Index+1, err)
+	}
+	predictions, err := tensor.Values[int64](outputs[predictionsOutput])
+	if err != nil || len(predictions) != len(labels) {
+		return fmt.Errorf("evaluate batch %d: %d predictions for %d labels: %w", batch.Index+1, len(predictions), len(labels), err)
+	}
+	e.mean.add(lossSum, correct, len(labels))
+	e.count(labels, predictions)
+	return nil
+}
+
+func (e *evaluator) count(labels, predictions []int64) {
+	for i, label := range labels {
+		e.grow(int(max(label, predictions[i])) + 1)
+		e.confusion[label][predictions[i]]++
+	}
+}
+
+// grow makes the confusion matrix at least classes wide and high.
+func (e *evaluator) grow(classes int) {
+	for len(e.confusion) < classes {
+		e.confusion = append(e.confusion, nil)
+	}
+	for row := range e.confusion {
+		for len(e.confusion[row]) < len(e.confusion) {
+			e.confusion[row] = append(e.confusion[row], 0)
+		}
+	}
+}

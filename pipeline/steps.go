@@ -1,0 +1,187 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"math"
+	"time"
+
+	"github.com/residual-go/residual/pipeline/dataset"
+	"github.com/residual-go/residual/tfgo/tensor"
+)
+
+// Options says how to train. The zero value trains as the article does.
+type Options struct {
+	Epochs       int     // 0 means 3
+	BatchSize    int     // 0 means 64; the last batch of an epoch may be shorter
+	LearningRate float64 // 0 means 0.01
+	Seed         int64   // of the shuffling; a run is a function of it
+	NoShuffle    bool    // keep the data's own order in every epoch
+
+	Test      Data       // evaluated after each epoch; nil means no test
+	Callbacks []Callback // told of each event, in this order; used by Fit
+}
+
+func (o Options) withDefaults() Options {
+	if o.Epochs == 0 {
+		o.Epochs = 3
+	}
+	if o.BatchSize == 0 {
+		o.BatchSize = 64
+	}
+	if o.LearningRate == 0 {
+		o.LearningRate = 0.01
+	}
+	return o
+}
+
+func (o Options) check() error {
+	switch {
+	case o.Epochs < 0:
+		return fmt.Errorf("check options: epochs must be positive, not %d", o.Epochs)
+	case o.BatchSize < 0:
+		return fmt.Errorf("check options: batch size must be positive, not %d", o.BatchSize)
+	case !(o.LearningRate > 0) || o.LearningRate > math.MaxFloat32:
+		return fmt.Errorf("check options: learning rate must be positive, not %g", o.LearningRate)
+	}
+	return nil
+}
+
+// NonFiniteError says that a run was stopped because it had diverged.
+type NonFiniteError struct {
+	Step int
+	Loss float64
+}
+
+func (e *NonFiniteError) Error() string {
+	return fmt.Sprintf("the loss of step %d is %g: the run was stopped (a smaller learning rate may help)", e.Step, e.Loss)
+}
+
+// Steps trains a model and yields after every batch. It ends after the last
+// epoch or with one error, which may be the context's, a *NonFiniteError, or
+// what data or the model returned.
+func Steps(ctx context.Context, model Model, data Data, o Options) iter.Seq2[Step, error] {
+	return func(yield func(Step, error) bool) {
+		t, err := newTrainer(model, data, o)
+		if err != nil {
+			yield(Step{}, err)
+			return
+		}
+		for epoch := 1; epoch <= t.options.Epochs; epoch++ {
+			for step, err := range t.epoch(ctx, epoch) {
+				if !yield(step, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+// trainer holds what lasts longer than an epoch.
+type trainer struct {
+	model   Model
+	data    Data
+	options Options
+	seeded  bool // the model wants a seed with each batch
+	steps   int
+}
+
+func newTrainer(model Model, data Data, o Options) (*trainer, error) {
+	o = o.withDefaults()
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	if data.Len() == 0 {
+		return nil, fmt.Errorf("train model: there are no examples")
+	}
+	sig, err := signature(model, TrainSignature,
+		[]string{imagesInput, labelsInput, learningRateInput, seedInput},
+		[]string{lossOutput, correctOutput})
+	if err != nil {
+		return nil, err
+	}
+	_, seeded := tensor.Find(sig.Inputs, seedInput)
+	return &trainer{model: model, data: data, options: o, seeded: seeded}, nil
+}
+
+func (t *trainer) batches() int {
+	return (t.data.Len() + t.options.BatchSize - 1) / t.options.BatchSize
+}
+
+// epoch yields the steps of one pass over the data. A cancelled context is
+// always yielded as an error, so that it cannot look like a finished epoch.
+func (t *trainer) epoch(ctx context.Context, number int) iter.Seq2[Step, error] {
+	return func(yield func(Step, error) bool) {
+		order := dataset.BatchOptions{Epoch: number, Size: t.options.BatchSize, Seed: t.options.Seed, NoShuffle: t.options.NoShuffle}
+		var sofar mean
+		position, last := 0, time.Now()
+		for batch, err := range t.data.Batches(ctx, order) {
+			if err == nil {
+				err = ctx.Err()
+			}
+			if err != nil {
+				yield(Step{}, err)
+				return
+			}
+			wait := time.Since(last)
+			step, err := t.step(ctx, batch)
+			if err != nil {
+				yield(Step{}, err)
+				return
+			}
+			position++
+			sofar.add(step.Loss*float64(step.Examples), step.Correct, step.Examples)
+			step.Epoch, step.Batch, step.Batches = number, position, t.batches()
+			step.Mean, step.Wait, step.Duration = sofar.metrics(), wait, time.Since(last)
+			last = time.Now()
+			if !yield(step, nil) {
+				return
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			yield(Step{}, err)
+		}
+	}
+}
+
+func (t *trainer) step(ctx context.Context, batch dataset.Batch) (Step, error) {
+	number := t.steps + 1
+	inputs := map[string]tensor.Tensor{
+		imagesInput:       batch.Images,
+		labelsInput:       batch.Labels,
+		learningRateInput: tensor.Scalar(float32(t.options.LearningRate)),
+	}
+	if t.seeded {
+		seed, err := tensor.Of([]int64{t.options.Seed, int64(number)}, 2)
+		if err != nil {
+			return Step{}, err
+		}
+		inputs[seedInput] = seed
+	}
+	outputs, err := t.model.Call(ctx, TrainSignature, inputs)
+	if err != nil {
+		return Step{}, fmt.Errorf("train step %d: %w", number, err)
+	}
+	t.steps = number
+	r := reader{outputs: outputs}
+	n := batch.Labels.Shape()[0]
+	step := Step{
+		Number:       number,
+		Examples:     n,
+		Loss:         r.float(lossOutput),
+		Correct:      r.count(correctOutput),
+		LearningRate: t.options.LearningRate,
+	}
+	step.Accuracy = float64(step.Correct) / float64(n)
+	if _, ok := outputs[gradNormOutput]; ok {
+		step.GradNorm = r.float(gradNormOutput)
+	}
+	if r.err != nil {
+		return Step{}, fmt.Errorf("train step %d: %w", number, r.err)
+	}
+	if math.IsNaN(step.Loss) || math.IsInf(step.Loss, 0) {
+		return Step{}, &NonFiniteError{Step: number, Loss: step.Loss}
+	}
+	return step, nil
+}

@@ -1,0 +1,77 @@
+"""The exported copy of a Keras model: the same weights in faster layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+
+from .errors import ExportError
+from .layers import FedDropout, FedSeed, FusedBatchNorm
+from .names import named_weights
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A model ready to be traced."""
+
+    model: keras.Model
+    seed: FedSeed
+    """Feeds the layers that draw random numbers; seed.layers is empty when there are none."""
+    batch_norm: str
+    """What the BatchNorms are computed by in fact: "fused" or "keras"."""
+    notes: tuple[str, ...]
+    """Sentences for the user about what could not be swapped."""
+
+
+def clone(model: keras.Model, batch_norm: str) -> Clone:
+    """Copies a built model, with BatchNorms swapped if batch_norm is "fused" and Dropouts fed by a seed.
+
+    A model that is not Functional or Sequential throughout cannot be copied: it is returned as it is.
+    Raises ExportError if a layer would draw random numbers that no seed determines.
+    """
+    seed = FedSeed()
+    if not _is_graph_of_layers(model):
+        result = Clone(
+            model, seed, "keras", (f'model "{model.name}" is subclassed: exported with its stock layers',)
+        )
+    else:
+        copy = keras.models.clone_model(
+            model, clone_function=lambda layer: _swap(layer, batch_norm == "fused", seed), recursive=True
+        )
+        if _layout(copy) != _layout(model):
+            raise ExportError(f'model "{model.name}" shares weights between layers, which cannot be copied')
+        copy.set_weights(model.get_weights())
+        result = Clone(copy, seed, batch_norm, ())
+    _refuse_unfed_randomness(result.model)
+    return result
+
+
+def _swap(layer: keras.layers.Layer, fused: bool, seed: FedSeed) -> keras.layers.Layer:
+    if fused and type(layer) is keras.layers.BatchNormalization:
+        return FusedBatchNorm.from_config(layer.get_config())
+    if FedDropout.replaces(layer):
+        return FedDropout(layer, seed)
+    return layer.__class__.from_config(layer.get_config())
+
+
+def _is_graph_of_layers(model: keras.Model) -> bool:
+    """Whether the model and all models in it are Keras's Functional or Sequential, which are their graphs."""
+    models = [layer for layer in model._flatten_layers() if isinstance(layer, keras.Model)]
+    return all(
+        type(each).__module__.startswith("keras.") and type(each).__name__ in ("Functional", "Sequential")
+        for each in models
+    )
+
+
+def _layout(model: keras.Model) -> list[tuple[str, tuple[int, ...], bool]]:
+    return [(path, tuple(weight.shape), weight.trainable) for path, weight in named_weights(model).items()]
+
+
+def _refuse_unfed_randomness(model: keras.Model) -> None:
+    for layer in model._flatten_layers():
+        if any(isinstance(value, keras.random.SeedGenerator) for value in vars(layer).values()):
+            raise ExportError(
+                f'layer "{layer.name}" ({type(layer).__name__}) draws random numbers that no seed can '
+                "determine: expected only Dropout and SpatialDropout2D, in a Functional or Sequential model"
+            )

@@ -1,0 +1,129 @@
+package savedmodel
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/residual-go/residual/tfgo/tensor"
+)
+
+// metadataFile says what no signature can. SavedModel has the folder for such
+// files; TensorFlow leaves them alone.
+const metadataFile = "assets.extra/residual.json"
+
+// metadataFormat is the newest that this program reads.
+const metadataFormat = 1
+
+// Metadata is what assets.extra/residual.json says of a model.
+type Metadata struct {
+	Format     int        `json:"format"`
+	Name       string     `json:"name"`
+	Recipe     string     `json:"recipe"`
+	Classes    []string   `json:"classes"` // in label order
+	Image      Image      `json:"image"`
+	Upsample   int        `json:"upsample"`
+	Resize     Resize     `json:"resize"`
+	Defaults   Defaults   `json:"defaults"`
+	Parameters Parameters `json:"parameters"`
+	Layers     []Layer    `json:"layers"` // as Keras's summary lists them
+	Versions   Versions   `json:"versions"`
+}
+
+// Image is the size of a model's input image, in pixels.
+type Image struct {
+	Height   int `json:"height"`
+	Width    int `json:"width"`
+	Channels int `json:"channels"`
+}
+
+// Resize says how an image of another size is brought to the model's.
+type Resize struct {
+	Rule          string `json:"rule"`
+	Interpolation string `json:"interpolation"`
+}
+
+// Defaults are the settings that the recipe trains with.
+type Defaults struct {
+	Epochs       int     `json:"epochs"`
+	BatchSize    int     `json:"batch_size"`
+	LearningRate float64 `json:"learning_rate"`
+	Shuffle      bool    `json:"shuffle"`
+}
+
+// Parameters counts a model's numbers.
+type Parameters struct {
+	Total        int `json:"total"`
+	Trainable    int `json:"trainable"`
+	NonTrainable int `json:"non_trainable"`
+}
+
+// Layer is a row of Keras's summary.
+type Layer struct {
+	Name        string `json:"name"`
+	Class       string `json:"class"`
+	OutputShape []*int `json:"output_shape"` // nil where the size is free
+	Parameters  int    `json:"parameters"`
+}
+
+// Versions are those of the software that exported the model.
+type Versions struct {
+	TensorFlow string `json:"tensorflow"`
+	Keras      string `json:"keras"`
+	Python     string `json:"python"`
+	Residual   string `json:"residual"`
+}
+
+// readMetadata reads dir's metadata, or derives what it can from the signatures
+// of a model that has none.
+func readMetadata(dir string, signatures map[string]signature) (Metadata, error) {
+	path := filepath.Join(dir, metadataFile)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return derive(signatures), nil
+	}
+	if err != nil {
+		return Metadata{}, fmt.Errorf("read metadata: %w", err)
+	}
+	var m Metadata
+	if err := json.Unmarshal(data, &m); err != nil {
+		return Metadata{}, fmt.Errorf("read metadata %s: %w", path, err)
+	}
+	if m.Format < 1 || m.Format > metadataFormat {
+		return Metadata{}, fmt.Errorf("read metadata %s: its format is %d, this program reads 1 to %d", path, m.Format, metadataFormat)
+	}
+	if err := m.check(); err != nil {
+		return Metadata{}, fmt.Errorf("read metadata %s: %w", path, err)
+	}
+	return m, nil
+}
+
+func (m Metadata) check() error {
+	if len(m.Classes) < 2 {
+		return fmt.Errorf("it names %d classes, a classifier has at least 2", len(m.Classes))
+	}
+	if m.Image.Height < 1 || m.Image.Width < 1 || m.Image.Channels < 1 {
+		return fmt.Errorf("its image is %dx%dx%d", m.Image.Height, m.Image.Width, m.Image.Channels)
+	}
+	return nil
+}
+
+// derive takes the image's size and the number of classes from the signature
+// that every server expects; classes are then named by number.
+func derive(signatures map[string]signature) Metadata {
+	var m Metadata
+	serving := signatures["serving_default"].public
+	if images, ok := tensor.Find(serving.Inputs, "images"); ok && len(images.Shape) == 4 {
+		m.Image = Image{Height: images.Shape[1], Width: images.Shape[2], Channels: images.Shape[3]}
+	}
+	if probabilities, ok := tensor.Find(serving.Outputs, "probabilities"); ok && len(probabilities.Shape) == 2 {
+		for label := range probabilities.Shape[1] {
+			m.Classes = append(m.Classes, strconv.Itoa(label))
+		}
+	}
+	return m
+}

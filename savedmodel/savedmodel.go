@@ -1,0 +1,119 @@
+// Package savedmodel calls the functions of a SavedModel by name.
+//
+// # Basics
+//
+// Open loads a directory; Model.Call runs one of its signatures, and Model.Save
+// writes a directory of the same kind with the weights as they are then:
+//
+//	model, err := savedmodel.Open("models/resnet50", savedmodel.Options{})
+//	defer model.Close()
+//	out, err := model.Call(ctx, "serving_default", map[string]tensor.Tensor{"images": images})
+//
+// Inspect says what is in a directory from its files alone, without TensorFlow.
+//
+// # Caveats
+//
+// Every call is checked against the signature first, because TensorFlow ends
+// the process over some wrong shapes. Calls of signatures that change variables
+// must not run at the same time as others.
+package savedmodel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/residual-go/residual/tfgo"
+	"github.com/residual-go/residual/tfgo/tensor"
+)
+
+// Options says how to open a model. The zero value is fine.
+type Options = tfgo.Options
+
+// ErrInput is in the chain of errors about inputs that a signature does not
+// take.
+var ErrInput = errors.New("wrong input")
+
+// Model is a loaded SavedModel.
+type Model struct {
+	info    *Info
+	session *tfgo.Session
+}
+
+// Open loads the model in dir, which may be all that Resolve takes.
+func Open(dir string, o Options) (*Model, error) {
+	info, err := Inspect(dir)
+	if err != nil {
+		return nil, err
+	}
+	session, err := tfgo.LoadSavedModel(info.Dir, o)
+	if err != nil {
+		return nil, err
+	}
+	return &Model{info: info, session: session}, nil
+}
+
+// Close frees the model's memory.
+func (m *Model) Close() error { return m.session.Close() }
+
+// Info returns what the model's files say.
+func (m *Model) Info() *Info { return m.info }
+
+// Signature describes a function; false if the model has none of that name.
+func (m *Model) Signature(name string) (tensor.Signature, bool) {
+	s, ok := m.info.signatures[name]
+	return s.public, ok
+}
+
+// Call runs a signature and returns all its outputs by name. The context is
+// looked at before the run, which cannot be stopped.
+func (m *Model) Call(ctx context.Context, name string, inputs map[string]tensor.Tensor) (map[string]tensor.Tensor, error) {
+	s, ok := m.info.signatures[name]
+	if !ok {
+		return nil, fmt.Errorf("call signature %q: %s has only %s", name, m.info.Dir, strings.Join(m.info.SignatureNames(), ", "))
+	}
+	feeds, err := s.feeds(inputs)
+	if err != nil {
+		return nil, fmt.Errorf("call signature %q: %w", name, err)
+	}
+	fetches := make([]string, len(s.public.Outputs))
+	for i, output := range s.public.Outputs {
+		fetches[i] = s.outputs[output.Name]
+	}
+	results, err := m.session.Run(ctx, feeds, fetches, nil)
+	if err != nil {
+		return nil, fmt.Errorf("call signature %q: %w", name, err)
+	}
+	outputs := make(map[string]tensor.Tensor, len(results))
+	for i, output := range s.public.Outputs {
+		outputs[output.Name] = results[i]
+	}
+	return outputs, nil
+}
+
+// signature joins what a caller sees with the names in the graph.
+type signature struct {
+	public          tensor.Signature
+	inputs, outputs map[string]string // the graph's names of the tensors
+}
+
+func (s signature) feeds(inputs map[string]tensor.Tensor) (tfgo.Feeds, error) {
+	feeds := make(tfgo.Feeds, len(inputs))
+	for _, want := range s.public.Inputs {
+		input, ok := inputs[want.Name]
+		if !ok {
+			return nil, fmt.Errorf("%w: %s is missing", ErrInput, want)
+		}
+		if err := want.Check(input); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrInput, err)
+		}
+		feeds[s.inputs[want.Name]] = input
+	}
+	for name := range inputs {
+		if _, ok := tensor.Find(s.public.Inputs, name); !ok {
+			return nil, fmt.Errorf("%w: there is no %q, only %s", ErrInput, name, strings.Join(tensor.Names(s.public.Inputs), ", "))
+		}
+	}
+	return feeds, nil
+}

@@ -1,0 +1,139 @@
+package tfgo
+
+// #cgo CFLAGS: -Wall -Werror
+// #cgo LDFLAGS: -L${SRCDIR}/stub -ldl
+// #include <stdlib.h>
+// #include "library.h"
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"unsafe"
+
+	tf "github.com/wamuir/graft/tensorflow"
+)
+
+// LibraryVariable is the environment variable that names TensorFlow's C
+// library: the file, or the folder that holds it.
+const LibraryVariable = "RESIDUAL_TENSORFLOW"
+
+// ErrNoLibrary is in the chain of errors about a C library that was not found
+// or cannot be used.
+var ErrNoLibrary = errors.New("TensorFlow's C library cannot be used")
+
+// Library is TensorFlow's C library as it was loaded.
+type Library struct {
+	Path    string // of the file
+	Version string // such as 2.21.0
+}
+
+// The file names of TensorFlow's C API: in the Python wheel, and in the C
+// library's own archive.
+var libraryNames = []string{"libtensorflow_cc.so.2", "libtensorflow.so.2", "libtensorflow.so"}
+
+// Load loads TensorFlow's C library, once a process. It looks at
+// RESIDUAL_TENSORFLOW, beside the program (../lib), in the checkout's .venv
+// (../.venv), then on the loader's path. Everything in this package that needs
+// the library calls it.
+func Load() (Library, error) { return load() }
+
+var load = sync.OnceValues(func() (Library, error) {
+	path, err := findLibrary()
+	if err != nil {
+		return Library{}, err
+	}
+	if err := quietly(func() error { return loadFile(path) }); err != nil {
+		return Library{}, err
+	}
+	file := C.tfgo_path()
+	defer C.free(unsafe.Pointer(file))
+	library := Library{Path: C.GoString(file), Version: tf.Version()}
+	return library, checkVersion(library)
+})
+
+func loadFile(path string) error {
+	cPath := C.CString(path)
+	defer C.free(unsafe.Pointer(cPath))
+	why := C.tfgo_load(cPath)
+	if why == nil {
+		return nil
+	}
+	defer C.free(unsafe.Pointer(why))
+	return fmt.Errorf("%w: load %s: %s", ErrNoLibrary, path, C.GoString(why))
+}
+
+// findLibrary returns the first file that exists, or the name to look up on the
+// loader's path.
+func findLibrary() (string, error) {
+	if named := os.Getenv(LibraryVariable); named != "" {
+		if path, ok := libraryAt(named); ok {
+			return path, nil
+		}
+		return "", fmt.Errorf("%w: %s is %q, where there is no %s", ErrNoLibrary, LibraryVariable, named, libraryNames[0])
+	}
+	folders := besideProgram()
+	for _, folder := range folders {
+		if path, ok := libraryAt(folder); ok {
+			return path, nil
+		}
+	}
+	for _, name := range libraryNames {
+		if quietly(func() error { return loadFile(name) }) == nil {
+			return name, nil
+		}
+	}
+	return "", fmt.Errorf("%w: it is not in %s and not on the loader's path; run `make build` in a checkout, "+
+		"or `pip install tensorflow-cpu` and set %s to its folder site-packages/tensorflow",
+		ErrNoLibrary, strings.Join(folders, ", "), LibraryVariable)
+}
+
+// besideProgram lists the folders that belong to the running program.
+func besideProgram() []string {
+	program, err := os.Executable()
+	if err != nil {
+		return nil
+	}
+	if real, err := filepath.EvalSymlinks(program); err == nil {
+		program = real
+	}
+	root := filepath.Dir(filepath.Dir(program))
+	return []string{filepath.Join(root, "lib"), filepath.Join(root, ".venv")}
+}
+
+// libraryAt finds the library at path: the file itself, or in a folder that
+// holds it, or in a Python environment with TensorFlow's wheel.
+func libraryAt(path string) (string, bool) {
+	if info, err := os.Stat(path); err != nil {
+		return "", false
+	} else if !info.IsDir() {
+		return path, true
+	}
+	for _, name := range libraryNames {
+		for _, folder := range []string{"", "tensorflow", "lib/python3*/site-packages/tensorflow"} {
+			if found, _ := filepath.Glob(filepath.Join(path, folder, name)); len(found) > 0 {
+				return found[len(found)-1], true
+			}
+		}
+	}
+	return "", false
+}
+
+// graft v0.10.0 was made for 2.18.
+const oldestMajor, oldestMinor = 2, 18
+
+func checkVersion(l Library) error {
+	var major, minor int
+	if _, err := fmt.Sscanf(l.Version, "%d.%d", &major, &minor); err != nil {
+		return fmt.Errorf("%w: %s calls itself version %q", ErrNoLibrary, l.Path, l.Version)
+	}
+	if major != oldestMajor || minor < oldestMinor {
+		return fmt.Errorf("%w: %s is version %s, this program needs %d.%d or a newer %[4]d.x",
+			ErrNoLibrary, l.Path, l.Version, oldestMajor, oldestMinor)
+	}
+	return nil
+}

@@ -1,0 +1,55 @@
+package tfgo
+
+import (
+	"fmt"
+
+	configpb "github.com/wamuir/graft/tensorflow/core/protobuf/for_core_protos_go_proto"
+	"google.golang.org/protobuf/proto"
+)
+
+// Options says how to open a session. The zero value is fine.
+type Options struct {
+	// Threads is how many threads compute one operation, and how many
+	// operations compute at once; 0 means one for each core. Results depend on
+	// it in the last bits.
+	Threads int
+	// Precision is that of convolutions and matrix products; variables stay
+	// float32. The zero value is Float32.
+	Precision Precision
+	// Target is a TensorFlow server, grpc://host:port; "" is this process.
+	Target string
+}
+
+// Precision is a floating-point format of computations.
+type Precision string
+
+// The precisions that Options takes.
+const (
+	Float32  Precision = "float32"
+	BFloat16 Precision = "bfloat16" // fast on CPUs with avx512_bf16
+)
+
+// Precisions lists them.
+var Precisions = []Precision{Float32, BFloat16}
+
+func (o Options) config() ([]byte, error) {
+	if o.Threads < 0 {
+		return nil, fmt.Errorf("threads must not be negative, not %d", o.Threads)
+	}
+	config := &configpb.ConfigProto{
+		IntraOpParallelismThreads: int32(o.Threads),
+		InterOpParallelismThreads: int32(o.Threads),
+		AllowSoftPlacement:        true,
+		GpuOptions:                &configpb.GPUOptions{AllowGrowth: true},
+	}
+	switch o.Precision {
+	case "", Float32:
+	case BFloat16:
+		config.GraphOptions = &configpb.GraphOptions{RewriteOptions: &configpb.RewriterConfig{
+			AutoMixedPrecisionOnednnBfloat16: configpb.RewriterConfig_ON,
+		}}
+	default:
+		return nil, fmt.Errorf("precision must be one of %v, not %q", Precisions, o.Precision)
+	}
+	return proto.Marshal(config)
+}

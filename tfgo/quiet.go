@@ -1,0 +1,65 @@
+package tfgo
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"regexp"
+
+	"golang.org/x/sys/unix"
+)
+
+// logLevel is TensorFlow's variable for its log: 0 shows all, 3 only what ends
+// the process. A program or user that sets it sees what they asked for.
+const logLevel = "TF_CPP_MIN_LOG_LEVEL"
+
+// quietly runs load with TensorFlow's log turned off. What it would say comes
+// back as errors anyway.
+//
+// The level is not yet in force while the library's own initialisers run, so
+// their lines are caught: standard error goes to memory, and all but those
+// lines is passed on afterwards.
+func quietly(load func() error) error {
+	if _, set := os.LookupEnv(logLevel); set {
+		return load()
+	}
+	os.Setenv(logLevel, "3")
+	memory, err := unix.MemfdCreate("stderr", unix.MFD_CLOEXEC)
+	if err != nil {
+		return load()
+	}
+	caught := os.NewFile(uintptr(memory), "stderr")
+	defer caught.Close()
+	saved, err := unix.FcntlInt(2, unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return load()
+	}
+	if err := unix.Dup3(memory, 2, 0); err != nil {
+		unix.Close(saved)
+		return load()
+	}
+	defer func() {
+		unix.Dup3(saved, 2, 0)
+		unix.Close(saved)
+		passOn(caught)
+	}()
+	return load()
+}
+
+// startLine matches what TensorFlow's initialisers log.
+var startLine = regexp.MustCompile(`^([IWE]\d{4} |\d{4}-\d\d-\d\d .*: [IWE] |WARNING: All log messages before absl)`)
+
+func passOn(caught *os.File) {
+	if _, err := caught.Seek(0, io.SeekStart); err != nil {
+		return
+	}
+	text, err := io.ReadAll(caught)
+	if err != nil {
+		return
+	}
+	for line := range bytes.Lines(text) {
+		if !startLine.Match(line) {
+			os.Stderr.Write(line)
+		}
+	}
+}

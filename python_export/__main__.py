@@ -112,7 +112,7 @@ def _export(options: argparse.Namespace) -> None:
     """Builds and exports the recipe's model and prints what was written."""
     from . import disk
 
-    disk.refuse_existing(*filter(None, (options.out, options.save_keras)))
+    disk.check_free(*filter(None, (options.out, options.save_keras)))
     if options.weights not in ("random", "imagenet") and not Path(options.weights).is_file():
         raise ExportError(
             f'--weights "{options.weights}" is not a file, expected a {" or ".join(WEIGHT_FILES)} file'

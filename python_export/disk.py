@@ -19,7 +19,7 @@ def whole(*targets: Path) -> Iterator[list[Path]]:
     The paths have the targets' names and lie in hidden folders beside them (left behind only if the process
     is killed). Missing parents are made, and removed again on an error. A target that exists is refused.
     """
-    refuse_existing(*targets)
+    check_free(*targets)
     made: list[Path] = []
     stages: list[Path] = []
     placed: list[Path] = []
@@ -29,7 +29,7 @@ def whole(*targets: Path) -> Iterator[list[Path]]:
             stages.append(Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent)))
         written = [stage / target.name for stage, target in zip(stages, targets, strict=True)]
         yield written
-        refuse_existing(*targets)
+        check_free(*targets)
         for path, target in zip(written, targets, strict=True):
             _sync(path)
             path.rename(target)
@@ -46,22 +46,21 @@ def whole(*targets: Path) -> Iterator[list[Path]]:
         _remove(stage)
 
 
-def refuse_existing(*targets: Path) -> None:
-    """Raises ExportError if something has one of the names, be it a dangling link."""
+def check_free(*targets: Path) -> None:
+    """Raises ExportError if a name is taken, be it by a dangling link, or would lie inside a file."""
     for target in targets:
         if os.path.lexists(target):
             raise ExportError(
                 f'"{target}" exists already and is never overwritten: choose another name or remove it'
             )
+        nearest = next(parent for parent in target.absolute().parents if os.path.lexists(parent))
+        if not nearest.is_dir():
+            raise ExportError(f'"{target}" cannot be made: "{nearest}" is not a folder')
 
 
 def _make_parents(target: Path) -> list[Path]:
     """Makes the missing parents of a path and returns them, outermost first."""
-    missing = []
-    for parent in target.absolute().parents:
-        if os.path.lexists(parent):
-            break
-        missing.append(parent)
+    missing = [parent for parent in target.absolute().parents if not os.path.lexists(parent)]
     target.absolute().parent.mkdir(parents=True, exist_ok=True)
     return missing[::-1]
 

@@ -66,7 +66,7 @@ def export(
     started = time.monotonic()
     out = Path(out)
     targets = [out] if save_keras is None else [out, Path(save_keras)]
-    disk.refuse_existing(*targets)
+    disk.check_free(*targets)
     image = image or _image_shape(model)
     _check(model, image, classes, preprocess, batch_norm)
     optimizer = _fresh(optimizer or keras.optimizers.SGD(0.01))
@@ -150,7 +150,8 @@ def _check(
         model(np.zeros((1, *image), np.float32))
     if not model.trainable_variables:
         raise ExportError(f'model "{model.name}" has no trainable weights, so there is nothing to train')
-    shape = model.compute_output_shape((None, *image))
+    output = model.compute_output_spec(keras.KerasTensor((None, *image)))
+    shape = getattr(output, "shape", output)
     if shape != (None, len(classes)):
         raise ExportError(
             f'model "{model.name}" gives {shape}, expected (None, {len(classes)}) for {len(classes)} classes'

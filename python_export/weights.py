@@ -85,21 +85,28 @@ def _holds_model(path: Path) -> bool:
 
 
 def _load_h5_weights(model: keras.Model, path: Path) -> None:
-    """Weights by Keras's own readers, into the whole model, else into its backbone."""
-    with h5py.File(path, "r") as file:
-        older = "layer_names" in file.attrs
-        layers = len(file.attrs["layer_names"]) if older else 0
-    if older:
-        target = model if layers == len(model.layers) else backbone(model)
-        target.load_weights(path)
-        return
-    try:
-        model.load_weights(path)
-    except ValueError as whole:
+    """Weights by Keras's own readers, into the whole model, else into its backbone.
+
+    Those readers may skip what they do not find, with no more than a warning: what is still not a number
+    afterwards was skipped.
+    """
+    failures = []
+    for target in (model, backbone(model)):
+        before = target.get_weights()
+        target.set_weights([np.full_like(array, np.nan) for array in before])
         try:
-            backbone(model).load_weights(path)
-        except ValueError:
-            raise whole from None
+            target.load_weights(path)
+        except ValueError as error:
+            failures.append(_line(error))
+        else:
+            skipped = {name for name, array in _arrays(target).items() if np.isnan(array).all()}
+            if not skipped:
+                return
+            failures.append(f"it lacks {_some(skipped)}")
+        target.set_weights(before)
+    raise ExportError(
+        f'--weights "{path}" fits neither the model ({failures[0]}) nor its backbone ({failures[1]})'
+    )
 
 
 def _arrays(model: keras.Model) -> dict[str, np.ndarray]:

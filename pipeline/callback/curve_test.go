@@ -87,13 +87,14 @@ func TestCurveIsAlwaysWhole(t *testing.T) {
 			if errors.Is(err, os.ErrNotExist) {
 				continue // not yet
 			}
+			time.Sleep(time.Millisecond)
 			if _, err := png.DecodeConfig(bytes.NewReader(data)); err != nil || !bytes.HasSuffix(data, []byte("IEND\xaeB`\x82")) {
 				t.Errorf("a viewer saw half a picture: %v", err)
 				return
 			}
 		}
 	})
-	s := script{epochs: 5, batches: 20, batchSize: 64, step: time.Second}
+	s := script{epochs: 3, batches: 20, batchSize: 64, step: time.Second}
 	s.onEvent = func(pipeline.Event) { c.rested = time.Time{} } // draw after every epoch
 	if err := s.play(c, nil); err != nil {
 		t.Error(err)

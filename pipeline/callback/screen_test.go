@@ -20,13 +20,14 @@ var control = regexp.MustCompile(`^\x1b\[([0-9]*)([A-Z])`)
 
 func (v *terminal) Write(p []byte) (int, error) {
 	for text := string(p); text != ""; {
-		if m := control.FindStringSubmatch(text); m != nil {
-			v.control(m[1], m[2])
-			text = text[len(m[0]):]
+		if text[0] != '\x1b' {
+			v.put(text[0])
+			text = text[1:]
 			continue
 		}
-		v.put(text[0])
-		text = text[1:]
+		m := control.FindStringSubmatch(text)
+		v.control(m[1], m[2])
+		text = text[len(m[0]):]
 	}
 	return len(p), nil
 }

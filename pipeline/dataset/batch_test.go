@@ -206,6 +206,7 @@ func TestACancelledEpochEndsWithAnError(t *testing.T) {
 				continue
 			}
 			if batches++; batches == at {
+				time.Sleep(5 * time.Millisecond) // until more batches are ready
 				cancel()
 			}
 		}

@@ -54,12 +54,13 @@ type mirror struct {
 	noRange  bool
 	status   int           // if not 0, the only answer
 	hang     chan struct{} // if not nil, wait for it after half of the file
+	pause    time.Duration // after each tenth of the file
 }
 
 func (m *mirror) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.mu.Lock()
 	m.requests = append(m.requests, r.Header.Get("Range"))
-	breaks := m.breaks > 0
+	breaks, hang := m.breaks > 0, m.hang
 	if breaks {
 		m.breaks--
 	}
@@ -71,7 +72,7 @@ func (m *mirror) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if m.noRange {
 		r.Header.Del("Range")
 	}
-	if breaks || m.hang != nil {
+	if breaks || hang != nil {
 		var start int
 		if n, _ := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &start); n == 1 {
 			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", start, len(m.data)-1, len(m.data)))
@@ -82,13 +83,21 @@ func (m *mirror) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		w.Write(m.data[start : start+(len(m.data)-start)/2])
 		w.(http.Flusher).Flush()
-		if m.hang != nil {
+		if hang != nil {
 			select {
-			case <-m.hang:
+			case <-hang:
 			case <-r.Context().Done():
 			}
 		}
 		panic(http.ErrAbortHandler)
+	}
+	if m.pause > 0 {
+		for piece := range slices.Chunk(m.data, len(m.data)/10) {
+			w.Write(piece)
+			w.(http.Flusher).Flush()
+			time.Sleep(m.pause)
+		}
+		return
 	}
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(m.data))
 }
@@ -203,6 +212,21 @@ func TestDownloadSurvives(t *testing.T) {
 	}
 }
 
+// A connection may be slow for hours as long as it does not stand still.
+func TestASlowDownloadIsNotAStalledOne(t *testing.T) {
+	m := &mirror{pause: 60 * time.Millisecond}
+	a, cache := serve(t, m), t.TempDir()
+	a.stall, a.tries = 400*time.Millisecond, 1
+	dir, err := a.fetch(t.Context(), cache, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantUnpacked(t, a, cache, dir)
+	if got := len(m.ranges()); got != 1 {
+		t.Errorf("%d requests, want 1", got)
+	}
+}
+
 func TestDownloadIsUsedAgain(t *testing.T) {
 	m := &mirror{}
 	a, cache := serve(t, m), t.TempDir()
@@ -298,7 +322,9 @@ func TestDownloadGoesOnAfterACancellation(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("error %v, want %v", err, context.Canceled)
 	}
+	m.mu.Lock()
 	m.hang = nil
+	m.mu.Unlock()
 	dir, err := a.fetch(t.Context(), cache, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -118,10 +118,10 @@ func parseContentRange(value string) (start, total int64, ok bool) {
 }
 
 // diskWriter marks errors of the disk, which another request would not mend.
-type diskWriter struct{ *os.File }
+type diskWriter struct{ file *os.File }
 
 func (w diskWriter) Write(p []byte) (int, error) {
-	n, err := w.File.Write(p)
+	n, err := w.file.Write(p)
 	if err != nil {
 		err = finalError{err}
 	}

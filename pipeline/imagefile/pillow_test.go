@@ -1,14 +1,10 @@
 package imagefile_test
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"image"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,7 +24,8 @@ type read struct {
 	}
 }
 
-// pillow runs testdata/pillow.py in the checkout's Python environment.
+// pillow runs testdata/pillow.py in the checkout's Python environment, on the
+// images, or on some that it draws.
 func pillow(t *testing.T, images ...string) []read {
 	t.Helper()
 	python := filepath.Join(checkout(t), ".venv", "bin", "python")
@@ -147,63 +144,38 @@ func TestDecodesRealImagesAsPillow(t *testing.T) {
 	if _, err := os.Stat(archive); err != nil {
 		t.Skipf("no real images to compare with: %v", err)
 	}
-	images := unpackEvery(t, archive, 100)
+	images := unpackSome(t, archive)
 	var sum difference
 	for _, want := range pillow(t, images...) {
-		if strings.Contains(want.Path, "-") {
-			continue // one of the drawn ones
-		}
 		d := compare(t, want)
 		if d.largest > 4 {
 			t.Errorf("%s: %v, want at most 4 levels", want.Path, d)
 		}
 		sum.largest, sum.sum, sum.count = max(sum.largest, d.largest), sum.sum+d.sum, sum.count+d.count
 	}
-	if sum.mean() > 0.1 || sum.count < len(images)*32*32*3 {
+	if sum.mean() > 0.1 || sum.count != len(images)*32*32*3 {
 		t.Errorf("%d images: %v, want a mean of at most 0.1", len(images), &sum)
 	}
 	t.Logf("%d images: %v", len(images), &sum)
 }
 
-// unpackEvery writes every nth file of a .tar.gz to a temporary folder.
-func unpackEvery(t *testing.T, archive string, n int) []string {
+// unpackSome unpacks 50 images of each class, by tar since under the race
+// detector Go takes ten seconds for it.
+func unpackSome(t *testing.T, archive string) []string {
 	t.Helper()
-	f, err := os.Open(archive)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	unzipped, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
-	members := tar.NewReader(unzipped)
-	var paths []string
-	for i := 0; ; {
-		member, err := members.Next()
-		if errors.Is(err, io.EOF) {
-			return paths
+	var names, paths []string
+	for _, class := range strings.Fields("airplane automobile bird cat deer dog frog horse ship truck") {
+		for i := range 50 {
+			name := fmt.Sprintf("test/%s/%04d.jpg", class, i)
+			names, paths = append(names, name), append(paths, filepath.Join(dir, filepath.FromSlash(name)))
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if member.Typeflag != tar.TypeReg {
-			continue
-		}
-		if i++; i%n != 0 {
-			continue
-		}
-		data, err := io.ReadAll(members)
-		if err != nil {
-			t.Fatal(err)
-		}
-		path := filepath.Join(dir, filepath.FromSlash(member.Name))
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, data, 0o644)); err != nil {
-			t.Fatal(err)
-		}
-		paths = append(paths, path)
 	}
+	args := append([]string{"-xzf", archive, "-C", dir}, names...)
+	if out, err := exec.Command("tar", args...).CombinedOutput(); err != nil {
+		t.Fatalf("tar: %v\n%s", err, out)
+	}
+	return paths
 }
 
 func TestFitsAsPillow(t *testing.T) {

@@ -28,7 +28,8 @@ func ticks(low, high, smallest float64) []plot.Tick {
 	}
 	var marks []plot.Tick
 	for n := math.Ceil(low / every); n*every <= high; n++ {
-		marks = append(marks, plot.Tick{Value: n * every, Label: number(n*every, every)})
+		at := n*every + 0 // not -0
+		marks = append(marks, plot.Tick{Value: at, Label: number(at, every)})
 	}
 	return marks
 }

@@ -18,10 +18,14 @@ func (l lines) chart(title string) *plot.Plot {
 	chart.Title.Text = title
 	style(chart)
 	chart.Add(grid())
-	chart.Add(line(thin(l.steps), 1, paleBlue), line(l.smoothed, 3, blue), line(l.test, 2, vermilion))
+	// A path's drawing time grows with the square of its length.
+	for piece := range pieces(thin(l.steps), 50) {
+		chart.Add(line(piece, 1, paleBlue))
+	}
+	chart.Add(line(l.smoothed, 3, blue), line(l.test, 2, vermilion))
 	chart.Add(marks(l.train, draw.CircleGlyph{}, blue), marks(l.test, draw.BoxGlyph{}, vermilion))
 	if len(l.steps) == 1 {
-		chart.Add(marks(l.steps, draw.RingGlyph{}, blue)) // a line would not show
+		chart.Add(marks(l.steps, draw.CircleGlyph{}, blue)) // a line would not show
 	}
 	l.scale(chart)
 	return chart
@@ -57,8 +61,8 @@ func (l lines) scale(chart *plot.Plot) {
 // spread leaves room above and below; it begins at 0 where that is near.
 func spread(low, high float64) (float64, float64) {
 	room := 0.05 * (high - low)
-	if room == 0 {
-		room = max(0.05*math.Abs(high), 0.01)
+	if least := 1e-6 * max(math.Abs(low), math.Abs(high)); room <= least {
+		room = max(5e4*least, 0.01) // too near each other to be told apart
 	}
 	if low >= 0 && low < high/2 {
 		return 0, high + room

@@ -18,11 +18,7 @@ func Confusion(w io.Writer, matrix [][]int, classes []string) error {
 	if err := checkMatrix(matrix, len(classes)); err != nil {
 		return err
 	}
-	c := layConfusion(matrix, classes)
-	c.cells()
-	c.names()
-	c.titles()
-	return c.write(w)
+	return layConfusion(matrix, classes).draw().write(w)
 }
 
 func checkMatrix(matrix [][]int, classes int) error {
@@ -67,7 +63,7 @@ type confusion struct {
 func layConfusion(matrix [][]int, classes []string) *confusion {
 	n := len(classes)
 	c := &confusion{page: newPage(1, 1), matrix: matrix, classes: classes}
-	c.cell = max(1, min(120, max(12, 600/n), 4800/n))
+	c.cell = max(1, min(120, max(12, 600/n), 2400/n))
 	c.nameSize = min(16, max(10, 0.7*float64(c.cell)))
 	c.every = (int(c.nameSize) + c.cell) / c.cell
 	widest := c.widest(classes, c.nameSize, nameLimit)
@@ -84,6 +80,13 @@ func layConfusion(matrix [][]int, classes []string) *confusion {
 	c.page = newPage(width, c.grid.Max.Y+8+below+2*titleSize+margin)
 	c.page.faces = faces
 	return c
+}
+
+func (c *confusion) draw() *page {
+	c.cells()
+	c.names()
+	c.titles()
+	return c.page
 }
 
 func (c *confusion) cells() {
@@ -181,7 +184,7 @@ func mix(a, b color.RGBA, part float64) color.RGBA {
 // group writes a count with a comma after each three digits.
 func group(n int) string {
 	s := strconv.Itoa(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
 		s = s[:i] + "," + s[i:]
 	}
 	return s

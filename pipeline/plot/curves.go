@@ -45,13 +45,17 @@ const (
 
 // Curves draws the course of a run: loss on the left, accuracy on the right,
 // of each step (thin), smoothed (thick), and of each epoch (marks). A run may
-// have any number of steps; of very many only the extremes are drawn. The oddest
-// hundredth of the steps is cut off, so that a few do not flatten the rest.
+// have any number of steps; of very many only the extremes are drawn. The
+// oddest hundredth is cut off, so that a few do not flatten the rest.
 func Curves(w io.Writer, run Run) error {
 	if len(run.Steps) == 0 {
 		return fmt.Errorf("draw curves: the run has no steps")
 	}
-	loss, accuracy := run.lines(Score.loss).chart("loss"), run.lines(Score.accuracy).chart("accuracy")
+	return run.draw().write(w)
+}
+
+func (r Run) draw() *page {
+	loss, accuracy := r.lines(Score.loss).chart("loss"), r.lines(Score.accuracy).chart("accuracy")
 	accuracy.Y.Min, accuracy.Y.Max = 0, 1
 	accuracy.Y.Tick.Marker = percents
 
@@ -63,11 +67,11 @@ func Curves(w io.Writer, run Run) error {
 	accuracy.Draw(draw.Crop(panels, half, 0, 0, 0))
 
 	page := newPage(curvesWidth, curvesHeight)
-	title := page.shorten(run.Title, titleSize+4, curvesWidth-2*margin)
+	title := page.shorten(r.Title, titleSize+4, curvesWidth-2*margin)
 	page.text(curvesWidth/2, margin+titleSize/2, label{text: title, size: titleSize + 4, align: centre})
-	page.legend(canvas, run)
+	page.legend(canvas, r)
 	stddraw.Draw(page.RGBA, page.Bounds(), canvas.Canvas.(*vgimg.Canvas).Image(), page.Bounds().Min, stddraw.Over)
-	return page.write(w)
+	return page
 }
 
 // pixels says a number of pixels in the unit of Gonum's canvas.

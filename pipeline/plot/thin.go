@@ -1,6 +1,7 @@
 package plot
 
 import (
+	"iter"
 	"math"
 	"slices"
 
@@ -35,6 +36,18 @@ func thin(line plotter.XYs) plotter.XYs {
 		}
 	}
 	return kept
+}
+
+// pieces cuts a line into lines of up to so many points, each of which begins
+// where the one before ends.
+func pieces(line plotter.XYs, points int) iter.Seq[plotter.XYs] {
+	return func(yield func(plotter.XYs) bool) {
+		for from := 0; from < len(line)-1; from += points - 1 {
+			if !yield(line[from:min(len(line), from+points)]) {
+				return
+			}
+		}
+	}
 }
 
 // smooth returns the running mean of a line, taken twice to leave no corners;

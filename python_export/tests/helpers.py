@@ -38,6 +38,7 @@ class Driver:
 
     def save(self, prefix: Path) -> None:
         """Writes all variables through MetaGraphDef.saver_def under a path prefix."""
+        prefix.parent.mkdir(parents=True, exist_ok=True)  # the saver makes no folders
         saver = self.meta.saver_def
         self._session.run(saver.save_tensor_name, {saver.filename_tensor_name: str(prefix)})
 
@@ -73,7 +74,7 @@ def names(classes: int) -> list[str]:
 
 
 def blobs(count: int, *, classes: int = 3, side: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 [count,side,side,3] whose colour tells their class, with noise, and labels int64 [count]."""
+    """Noisy images uint8 [count,side,side,3] whose colour tells their class, and labels int64 [count]."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count, dtype=np.int64) % classes
     colours = np.random.default_rng(99).integers(40, 216, (classes, 1, 1, 3))
@@ -82,7 +83,7 @@ def blobs(count: int, *, classes: int = 3, side: int = 8, seed: int = 0) -> tupl
 
 
 def values(folder: Path) -> dict[str, np.ndarray]:
-    """All variables of a SavedModel's checkpoint by key, without the suffix that they all have."""
+    """All variables of a SavedModel by checkpoint key, without the suffix that they share."""
     reader = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
     suffix = "/.ATTRIBUTES/VARIABLE_VALUE"
     return {

@@ -1,8 +1,9 @@
 """The whole ResNet50 with fused BatchNorm against stock Keras, both against float64.
 
-At random weights ResNet50 is ill-conditioned in float32: two correct programs differ by percents in the gradient and,
-in the deepest layers, by more than 1e-5 in the batch statistics (with moments computed in float64 inside a float32
-network it was 1.1e-5). So the whole network is held to stock Keras's own error, and each layer to 1e-5.
+At random weights ResNet50 is ill-conditioned in float32: two correct programs differ by percents in the
+gradient and, in the deepest layers, by more than 1e-5 in the batch statistics (by 1.1e-5 even with moments
+computed in float64 inside the float32 network). So the whole network is held to stock Keras's own error, and
+each layer to 1e-5.
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@
 
 usage: pillow.py FOLDER [IMAGE...]
 
-Image files that are named are read too. For each image.jpg there is then an
+Without IMAGE it draws some of every kind. For each image.jpg there is then an
 image.jpg.rgb with Pillow's convert("RGB"), and for some an image.jpg.HxW with
 Pillow's version of the resize rule. A line of JSON on stdout lists all.
 """
+
 import json
 import pathlib
 import sys
@@ -34,23 +35,34 @@ def patch(path, size, old, new):
     """
     data = bytearray(path.read_bytes())
     sof = data.index(b"\xff\xc0")
-    data[sof + 5:sof + 9] = size[1].to_bytes(2, "big") + size[0].to_bytes(2, "big")
+    data[sof + 5 : sof + 9] = size[1].to_bytes(2, "big") + size[0].to_bytes(2, "big")
     assert data[sof + 11] == old
     data[sof + 11] = new
     path.write_bytes(data)
 
 
+SIZES = [(1, 1), (2, 1), (1, 2), (3, 3), (4, 5), (5, 4), (8, 8), (9, 17), (16, 16), (32, 32)]
+SIZES += [(37, 53), (53, 37)]
+
+# Chroma ratio, the one that Pillow writes instead, the pixels of an MCU, and
+# the luma sampling before and after.
+PATCHED = [("440", "4:2:2", (8, 16), 0x21, 0x12), ("411", "4:2:0", (32, 8), 0x22, 0x41)]
+
+
 def jpegs():
-    sizes = [(1, 1), (2, 1), (1, 2), (3, 3), (4, 5), (5, 4), (8, 8), (9, 17), (16, 16), (32, 32), (37, 53), (53, 37)]
-    for width, height in sizes:
+    """Draws JPEGs of every chroma ratio and colour space."""
+    for width, height in SIZES:
         name = f"{width}x{height}"
         for sampling in ["4:4:4", "4:2:2", "4:2:0"]:
             for progressive in [False, True]:
                 kind = "progressive" if progressive else "baseline"
                 picture(width, height).save(
                     folder / f"{name}-{sampling.replace(':', '')}-{kind}.jpg",
-                    quality=90, subsampling=sampling, progressive=progressive)
-        for ratio, source, mcu, old, new in [("440", "4:2:2", (8, 16), 0x21, 0x12), ("411", "4:2:0", (32, 8), 0x22, 0x41)]:
+                    quality=90,
+                    subsampling=sampling,
+                    progressive=progressive,
+                )
+        for ratio, source, mcu, old, new in PATCHED:
             path = folder / f"{name}-{ratio}-baseline.jpg"
             blocks = -(-width // mcu[0]) * -(-height // mcu[1])
             picture(16 * blocks, {"4:2:2": 8, "4:2:0": 16}[source]).save(path, quality=90, subsampling=source)
@@ -65,6 +77,7 @@ def jpegs():
 
 
 def pngs():
+    """Draws PNGs of every kind of pixel."""
     image = picture(37, 53)
     alpha = Image.fromarray(random.integers(0, 256, (53, 37), np.uint8))
     image.save(folder / "rgb.png")
@@ -87,7 +100,10 @@ def resize(image, width, height):
     w, h = image.size
     if (w, h) == (width, height):
         return image
-    size = (max(width, w * height // h), height) if w * height > h * width else (width, max(height, h * width // w))
+    if w * height > h * width:
+        size = (max(width, w * height // h), height)
+    else:
+        size = (width, max(height, h * width // w))
     left, top = (size[0] - width) // 2, (size[1] - height) // 2
     return image.resize(size, Image.Resampling.BILINEAR).crop((left, top, left + width, top + height))
 
@@ -103,25 +119,29 @@ def to_rgb(image):
 
 
 def resizable():
+    """Draws images of sizes that no model takes."""
     for width, height in [(37, 53), (300, 200), (500, 31), (64, 640), (31, 32)]:
         picture(width, height).save(folder / f"fit-{width}x{height}.png")
 
 
 def main():
-    jpegs()
-    pngs()
-    resizable()
+    """Draws or takes the images, writes what Pillow reads."""
+    if not named:
+        jpegs()
+        pngs()
+        resizable()
     listed = []
-    for path in [*sorted(folder.glob("*.[jp][pn]g")), *map(pathlib.Path, named)]:
+    for path in map(pathlib.Path, named or sorted(folder.glob("*.[jp][pn]g"))):
         image = to_rgb(Image.open(path))
-        raw = folder / (path.name if not named or path.parent == folder else "-".join(path.parts[-3:]))
+        raw = folder / "-".join(path.parts[-3:] if named else [path.name])
         pathlib.Path(f"{raw}.rgb").write_bytes(image.tobytes())
         fits = []
         if path.name.startswith("fit-"):
             for width, height in [(32, 32), (224, 224), (17, 29), (40, 20)]:
                 fits.append({"Width": width, "Height": height, "File": f"{raw}.{height}x{width}"})
                 pathlib.Path(fits[-1]["File"]).write_bytes(resize(image, width, height).tobytes())
-        listed.append({"Path": str(path), "RGB": f"{raw}.rgb", "Width": image.width, "Height": image.height, "Fits": fits})
+        size = {"Width": image.width, "Height": image.height}
+        listed.append({"Path": str(path), "RGB": f"{raw}.rgb", **size, "Fits": fits})
     json.dump(listed, sys.stdout)
 
 

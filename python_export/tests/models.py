@@ -1,0 +1,105 @@
+"""The small models that Go's tests use: `python -m python_export.tests.models FOLDER`.
+
+They are made once for each version of this package and of TensorFlow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import shutil
+import sys
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1]
+
+
+def key() -> str:
+    """What the models are a function of."""
+    digest = hashlib.sha256()
+    for name in ("tensorflow_cpu", "keras"):
+        digest.update(importlib.metadata.version(name).encode())
+    for file in sorted([*PACKAGE.glob("*.py"), PACKAGE / "contract.json", Path(__file__)]):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def make(folder: Path) -> None:
+    """Writes all models into folder, a folder each."""
+    import keras
+    import tensorflow as tf
+
+    from python_export import export
+    from python_export.recipes import CIFAR10
+
+    from .helpers import small_cnn
+
+    layers = keras.layers
+
+    keras.utils.set_random_seed(7)
+    # CIFAR-10's classes and images in a net that trains in milliseconds.
+    small = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            layers.AveragePooling2D(2),
+            layers.Conv2D(8, 3, strides=2),
+            layers.BatchNormalization(momentum=0.9),
+            layers.ReLU(),
+            layers.Conv2D(16, 3),
+            layers.BatchNormalization(momentum=0.9),
+            layers.ReLU(),
+            layers.Flatten(),
+            layers.Dense(10, activation="softmax", name="classification"),
+        ],
+        name="small",
+    )
+    export(small, folder / "small", classes=CIFAR10)
+
+    # As little work as possible for each step, with images of the usual size.
+    tiny = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            layers.AveragePooling2D(8),
+            layers.Flatten(),
+            layers.Dense(10, activation="softmax"),
+        ],
+        name="tiny",
+    )
+    export(tiny, folder / "tiny", classes=CIFAR10)
+
+    # A seed among the inputs, an optimizer with slots, logits, other classes.
+    pets = small_cnn(classes=2, side=16, dropout=0.3, softmax=False)
+    export(
+        pets,
+        folder / "pets",
+        classes=("cat", "dog"),
+        from_logits=True,
+        optimizer=keras.optimizers.Adam(0.001),
+    )
+
+    # Somebody else's SavedModel: nothing but serving_default.
+    module = tf.Module()
+    module.weight = tf.Variable(1.0)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, "x")])
+    def double(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": x * module.weight * 2.0}
+
+    tf.saved_model.save(module, str(folder / "foreign"), signatures={"serving_default": double})
+
+
+def main(folder: Path) -> None:
+    """Makes the models unless they are there."""
+    stamp = folder / "key"
+    if stamp.exists() and stamp.read_text() == key():
+        print(f"Test models: {folder} has them already")
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    make(folder)
+    stamp.write_text(key())
+    print(f"Test models: made in {folder}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

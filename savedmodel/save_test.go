@@ -1,0 +1,105 @@
+package savedmodel_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/residual-go/residual/savedmodel"
+	"github.com/residual-go/residual/savedmodel/modeltest"
+	"github.com/residual-go/residual/tfgo/tensor"
+)
+
+// trained opens a model and takes a few steps.
+func trained(t *testing.T, name string) (*savedmodel.Model, map[string]tensor.Tensor) {
+	t.Helper()
+	model := open(t, modeltest.Dir(t, name))
+	m := model.Info().Metadata
+	examples := batch(t, 20, m.Image.Height, len(m.Classes))
+	inputs := with(examples, "learning_rate", tensor.Scalar(float32(0.01)))
+	if name == modeltest.Pets {
+		inputs["seed"] = must(tensor.Of([]int64{1, 1}, 2))
+	}
+	for range 3 {
+		call(t, model, "train", inputs)
+	}
+	return model, inputs
+}
+
+func TestSaveThenOpenGoesOnToTheSameBit(t *testing.T) {
+	// Pets has Adam: without its slots the next step would be another one.
+	for _, name := range []string{modeltest.Small, modeltest.Pets} {
+		t.Run(name, func(t *testing.T) {
+			model, inputs := trained(t, name)
+			dir := filepath.Join(t.TempDir(), "deep", "1")
+			if err := model.Save(t.Context(), dir); err != nil {
+				t.Fatal(err)
+			}
+			copied := open(t, dir)
+			for range 3 {
+				a := call(t, model, "train", inputs)["loss"].Bytes()
+				b := call(t, copied, "train", inputs)["loss"].Bytes()
+				if !bytes.Equal(a, b) {
+					t.Fatalf("the losses of the model and its copy are %x and %x", a, b)
+				}
+			}
+		})
+	}
+}
+
+func TestSavedModelKeepsItsMetadata(t *testing.T) {
+	model, _ := trained(t, modeltest.Small)
+	dir := filepath.Join(t.TempDir(), "saved")
+	if err := model.Save(t.Context(), dir); err != nil {
+		t.Fatal(err)
+	}
+	info, err := savedmodel.Inspect(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := len(info.Variables), len(model.Info().Variables); got != want {
+		t.Errorf("it has %d variables, the model had %d", got, want)
+	}
+	if got := info.Metadata.Name; got != "small" {
+		t.Errorf("its name is %q", got)
+	}
+}
+
+func TestSaveNeverOverwrites(t *testing.T) {
+	model, _ := trained(t, modeltest.Small)
+	dir := t.TempDir()
+	if err := model.Save(t.Context(), dir); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("Save over a directory: %v, want fs.ErrExist", err)
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := model.Save(t.Context(), file); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("Save over a file: %v, want fs.ErrExist", err)
+	}
+}
+
+func TestSaveLeavesNothingWhenItFails(t *testing.T) {
+	model, _ := trained(t, modeltest.Small)
+	parent := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := model.Save(ctx, filepath.Join(parent, "model")); !errors.Is(err, context.Canceled) {
+		t.Errorf("Save: %v, want context.Canceled", err)
+	}
+	if entries, _ := os.ReadDir(parent); len(entries) != 0 {
+		t.Errorf("a failed Save left %v", entries)
+	}
+	file := filepath.Join(parent, "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := model.Save(t.Context(), filepath.Join(file, "model")); err == nil {
+		t.Error("Save went below a file")
+	}
+}

@@ -1,15 +1,10 @@
 package cli
 
 import (
-	"fmt"
-	"slices"
-
 	"github.com/urfave/cli/v2"
 
 	"github.com/residual-go/residual/pipeline"
-	"github.com/residual-go/residual/pipeline/imagefile"
 	"github.com/residual-go/residual/savedmodel"
-	"github.com/residual-go/residual/tfgo/tensor"
 )
 
 const topName = "top"
@@ -28,10 +23,6 @@ func predictCommand() *cli.Command {
 		Action: predict,
 	}
 }
-
-// predictBatch is how many images are asked about at once: enough to keep the
-// cores busy, few enough for any machine.
-const predictBatch = 32
 
 // prediction is what --json prints of an image.
 type prediction struct {
@@ -55,59 +46,21 @@ func predict(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	pixels, err := readImages(paths, shape)
-	if err != nil {
-		return err
-	}
 	model, err := savedmodel.Open(info.Dir, session)
 	if err != nil {
 		return err
 	}
 	defer model.Close()
-	predictions, err := ask(c, model, paths, pixels, shape)
+	classifier := pipeline.Classifier{Model: model, Classes: info.Metadata.Classes, Shape: shape}
+	guesses, err := classifier.Files(c.Context, paths, c.Int(topName))
 	if err != nil {
 		return err
 	}
-	return reportPredictions(c, predictions)
-}
-
-// readImages reads all images before the model is loaded: a wrong file is told
-// of at once.
-func readImages(paths []string, shape imagefile.Shape) ([]byte, error) {
-	pixels := make([]byte, len(paths)*shape.Size())
+	predictions := make([]prediction, len(paths))
 	for i, path := range paths {
-		img, err := imagefile.Read(path)
-		if err != nil {
-			return nil, err
-		}
-		if err := imagefile.Fit(img, shape, pixels[i*shape.Size():][:shape.Size()]); err != nil {
-			return nil, fmt.Errorf("read %s: %w", path, err)
-		}
+		predictions[i] = prediction{Path: path, Top: guesses[i]}
 	}
-	return pixels, nil
-}
-
-func ask(c *cli.Context, model *savedmodel.Model, paths []string, pixels []byte, shape imagefile.Shape) ([]prediction, error) {
-	classes := model.Info().Metadata.Classes
-	predictions := make([]prediction, 0, len(paths))
-	for batch := range slices.Chunk(pixels, predictBatch*shape.Size()) {
-		images, err := tensor.Of(batch, len(batch)/shape.Size(), shape.Height, shape.Width, shape.Channels)
-		if err != nil {
-			return nil, err
-		}
-		probabilities, err := pipeline.Predict(c.Context, model, images)
-		if err != nil {
-			return nil, err
-		}
-		for _, row := range probabilities {
-			top, err := pipeline.Top(row, classes, c.Int(topName))
-			if err != nil {
-				return nil, err
-			}
-			predictions = append(predictions, prediction{Path: paths[len(predictions)], Top: top})
-		}
-	}
-	return predictions, nil
+	return reportPredictions(c, predictions)
 }
 
 func reportPredictions(c *cli.Context, predictions []prediction) error {

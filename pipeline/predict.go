@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -29,24 +28,4 @@ func Predict(ctx context.Context, model Model, images tensor.Tensor) ([][]float3
 		return nil, fmt.Errorf("predict: %q has shape %v for %d images", probabilitiesOutput, shape, images.Shape()[0])
 	}
 	return slices.Collect(slices.Chunk(values, shape[1])), nil
-}
-
-// Guess is one answer about an image.
-type Guess struct {
-	Class       string  `json:"class"`
-	Probability float32 `json:"probability"`
-}
-
-// Top returns the k most probable classes, best first; all of them if k is
-// larger. Equal probabilities keep the classes' order.
-func Top(probabilities []float32, classes []string, k int) ([]Guess, error) {
-	if len(probabilities) != len(classes) {
-		return nil, fmt.Errorf("name classes: %d probabilities for %d names", len(probabilities), len(classes))
-	}
-	guesses := make([]Guess, len(classes))
-	for i, class := range classes {
-		guesses[i] = Guess{Class: class, Probability: probabilities[i]}
-	}
-	slices.SortStableFunc(guesses, func(a, b Guess) int { return cmp.Compare(b.Probability, a.Probability) })
-	return guesses[:min(k, len(guesses))], nil
 }

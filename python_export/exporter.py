@@ -16,7 +16,7 @@ from . import disk, metadata
 from .clone import Clone, clone
 from .errors import ExportError
 from .metadata import Origin
-from .names import named_weights, tree
+from .names import named_state, named_weights, tree
 from .preprocess import Preprocess
 from .signatures import Program
 
@@ -104,13 +104,13 @@ def _tracked(copy: Clone, optimizer: keras.optimizers.Optimizer) -> tf.Module:
     """
     module = tf.Module()
     module.weights = tree({path: weight.value for path, weight in named_weights(copy.model).items()})
-    module.optimizer = tree({variable.path: variable.value for variable in optimizer.variables})
+    module.optimizer = tree({path: variable.value for path, variable in named_state(optimizer).items()})
     return module
 
 
 def _fresh(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
     """An optimizer of the same settings without state; refused if its learning rate is a schedule."""
-    fresh = type(optimizer).from_config(optimizer.get_config())
+    fresh = type(optimizer).from_config({**optimizer.get_config(), "name": "optimizer"})
     if not isinstance(fresh.learning_rate, keras.Variable):
         raise ExportError(
             f"optimizer {type(optimizer).__name__} has a learning rate schedule, expected a number: "

@@ -13,7 +13,7 @@ It lies in the SavedModel's assets.extra/ and is written once, at export. Keys, 
     from_logits     whether the last layer gives logits (serving_default always gives probabilities)
     resize          {rule, interpolation}: how a picture of another size becomes an image
     loss            Keras's name of the loss
-    optimizer       {name, config}: Keras's class name and get_config(), learning_rate as exported
+    optimizer       {name, config}: Keras's class name, and its get_config() less the object's own name
     random_layers   names of the layers that draw from the `seed` input
     defaults        {epochs, batch_size, learning_rate, shuffle} for training
     parameters      {total, trainable, non_trainable} of the stock Keras model
@@ -30,7 +30,7 @@ import json
 import platform
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,30 +72,28 @@ def describe(
     origin: Origin,
 ) -> dict[str, Any]:
     """The content of residual.json for a stock model and the clone of it that is exported."""
-    source = asdict(origin)
     learning_rate = _short(optimizer.learning_rate)
+    config = {**optimizer.get_config(), "learning_rate": learning_rate}
+    config.pop("name", None)
     return {
         "format": FORMAT,
-        "recipe": source["recipe"],
+        "recipe": origin.recipe,
         "name": model.name,
         "classes": list(classes),
         "image": dict(zip(("height", "width", "channels"), image, strict=True)),
-        "upsample": source["upsample"],
+        "upsample": origin.upsample,
         "batch_norm": clone.batch_norm,
         "preprocess": preprocess.as_json(),
         "from_logits": from_logits,
         "resize": RESIZE,
         "loss": LOSS,
-        "optimizer": {
-            "name": type(optimizer).__name__,
-            "config": {**optimizer.get_config(), "learning_rate": learning_rate},
-        },
+        "optimizer": {"name": type(optimizer).__name__, "config": config},
         "random_layers": clone.seed.layers,
         "defaults": {**DEFAULTS, "learning_rate": learning_rate, **defaults},
         "parameters": _count(model),
         "layers": [_row(layer) for layer in model.layers],
-        "weights": source["weights"],
-        "seed": source["seed"],
+        "weights": origin.weights,
+        "seed": origin.seed,
         "versions": {
             "residual": __version__,
             "tensorflow": tf.__version__,

@@ -24,6 +24,14 @@ def named_weights(model: keras.Model) -> dict[str, keras.Variable]:
     return named
 
 
+def named_state(optimizer: keras.optimizers.Optimizer) -> dict[str, keras.Variable]:
+    """An optimizer's variables: iteration, learning_rate and slots such as conv1_conv_kernel_momentum."""
+    named: dict[str, keras.Variable] = {}
+    for variable in optimizer.variables:
+        named[_unused(variable.path.removeprefix(f"{optimizer.name}/"), named)] = variable
+    return named
+
+
 def tree(named: Mapping[str, Any]) -> dict[str, Any]:
     """Turns {"a/b": x} into {"a": {"b": x}}, which TensorFlow saves under the checkpoint key a/b."""
     root: dict[str, Any] = {}

@@ -139,9 +139,10 @@ func hasVariables(graph *pb.MetaGraphDef) bool {
 	return false
 }
 
+// sizeOf adds up the files of a directory, which may be a link to one.
 func sizeOf(dir string) (int64, error) {
 	var size int64
-	err := filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
+	err := fs.WalkDir(os.DirFS(dir), ".", func(_ string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}

@@ -64,28 +64,37 @@ func (m *Model) writeVariables(ctx context.Context, prefix string) error {
 	return err
 }
 
-// copyGraph copies all of a SavedModel but its variables.
+// copyGraph copies all of a SavedModel but its variables, following links.
 func copyGraph(from, to string) error {
-	return filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		source, target := filepath.Join(from, entry.Name()), filepath.Join(to, entry.Name())
+		info, err := os.Stat(source)
+		switch {
+		case err != nil:
+			return err
+		case entry.Name() == "variables":
+		case info.IsDir():
+			err = os.CopyFS(target, os.DirFS(source))
+		default:
+			err = copyFile(source, target)
+		}
 		if err != nil {
 			return err
 		}
-		name, err := filepath.Rel(from, path)
-		if err != nil {
-			return err
-		}
-		if name == "variables" {
-			return fs.SkipDir
-		}
-		if entry.IsDir() {
-			return os.MkdirAll(filepath.Join(to, name), 0o755)
-		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(filepath.Join(to, name), data, 0o644)
-	})
+	}
+	return nil
+}
+
+func copyFile(from, to string) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, 0o644)
 }
 
 // syncTree brings all files and directories under dir to the disk.

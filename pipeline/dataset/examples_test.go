@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestLimitTakesOneOfEachClassInTurn(t *testing.T) {
@@ -89,10 +90,24 @@ func TestFingerprintTellsDataApart(t *testing.T) {
 }
 
 func TestForEachReturnsTheFirstErrorInOrder(t *testing.T) {
-	for range 50 {
+	for round := range 50 {
+		slow := 17 + round%2 // fails after the other one, whichever that is
 		var calls atomic.Int64
+		both := make(chan struct{})
 		err := forEach(t.Context(), 1000, func(i int) error {
 			calls.Add(1)
+			switch i {
+			case 17:
+				select {
+				case <-both:
+				case <-time.After(100 * time.Millisecond): // there is only one CPU
+				}
+			case 18:
+				close(both)
+			}
+			if i == slow {
+				time.Sleep(time.Millisecond)
+			}
 			if i == 17 || i == 18 || i > 500 {
 				return fmt.Errorf("error %d", i)
 			}

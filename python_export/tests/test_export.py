@@ -97,7 +97,7 @@ def test_a_model_that_overrides_call_is_not_taken_for_its_graph(tmp_path):
             return 2.0 * super().call(inputs, training=training)
 
     plain = small_cnn(softmax=False)
-    model = Doubled(plain.inputs, plain.outputs, name="doubled")
+    model = Doubled(plain.input, plain.output, name="doubled")
     exported = export(model, tmp_path / "m", classes=names(3), from_logits=True)
     assert "subclassed" in exported.notes[0]
     images, _ = blobs(6)
@@ -153,7 +153,7 @@ def test_a_weight_shared_by_two_calls_is_saved_once(tmp_path):
     assert exported.description["layers"][1] == {
         "name": "twice",
         "class": "Conv2D",
-        "output_shape": None,
+        "output_shape": [None, 8, 8, 3],
         "parameters": 84,
     }
     images, _ = blobs(5)

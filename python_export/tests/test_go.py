@@ -1,0 +1,163 @@
+"""What Go makes of an exported model, held against Python: the same graph, images, weights and figures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from .conftest import ROOT, Full
+from .helpers import Driver, values
+
+PROGRAM = ROOT / "bin" / "residual"
+REAL_IMAGES = ROOT.parent / "shared" / "data" / "cifar10-jpeg.tar.gz"
+
+Residual = Callable[..., dict]
+
+
+@pytest.fixture(scope="module")
+def residual() -> Residual:
+    """Runs the program and returns the JSON object it prints."""
+    if not PROGRAM.exists():
+        pytest.fail("bin/residual is missing: run `make build`")
+
+    def run(*arguments: object) -> dict:
+        done = subprocess.run(
+            [PROGRAM, *map(str, arguments), "--json"], capture_output=True, text=True, timeout=600
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory, residual: Residual) -> Path:
+    """The drawn images as class folders of PNG files: 160 for training, 160 for the test."""
+    out = tmp_path_factory.mktemp("images") / "drawn"
+    residual("data", "unpack", "--data", "synthetic", "--limit", 160, "--out", out)
+    return out
+
+
+def load(split: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 [N,32,32,3] and labels int64 [N] in path order, read by Pillow."""
+    classes = sorted(folder.name for folder in split.iterdir())
+    files = [file for name in classes for file in sorted((split / name).iterdir())]
+    images = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
+    return images, np.array([classes.index(file.parent.name) for file in files], np.int64)
+
+
+def batches(images: np.ndarray, labels: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for start in range(0, len(labels), size):
+        yield images[start : start + size], labels[start : start + size]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, residual: Residual, full: Full, folders: Path) -> Path:
+    """A run of 20 steps of batch 8 with one thread, in path order."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    result = residual(
+        *("train", "--model", full.folder, "--data", folders, "--out", out, "--quiet"),
+        *("--epochs", 1, "--batch-size", 8, "--no-shuffle", "--threads", 1),
+    )
+    assert result["steps"] == 20
+    return out
+
+
+def test_go_and_a_python_session_train_to_the_same_bit(
+    trained: Path, full: Full, folders: Path, tmp_path: Path
+):
+    images, labels = load(folders / "train")
+    with Driver(full.folder, threads=1) as session:
+        steps = [
+            session.call("train", images=x, labels=y, learning_rate=0.01)
+            for x, y in batches(images, labels, 8)
+        ]
+        prefix = tmp_path / "variables" / "variables"
+        prefix.parent.mkdir()
+        session.save(prefix)
+
+    with (trained / "steps.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    # Nine significant digits are enough to tell any two float32 apart.
+    assert [np.float32(row["loss"]) for row in rows] == [step["loss"] for step in steps]
+    assert [round(float(row["accuracy"]) * 8) for row in rows] == [step["correct"] for step in steps]
+
+    go, python = values(trained / "model" / "1"), values(tmp_path)
+    assert go.keys() == python.keys()
+    different = [key for key in go if go[key].tobytes() != python[key].tobytes()]
+    assert different == []
+    start = values(full.folder)
+    assert any(go[key].tobytes() != start[key].tobytes() for key in go), "nothing was trained"
+
+
+def test_the_trained_model_predicts_the_same_in_python_and_in_go(
+    trained: Path, folders: Path, residual: Residual
+):
+    import tensorflow as tf
+
+    files = sorted((folders / "test").glob("*/0001.png"))
+    serve = tf.saved_model.load(str(trained / "model" / "1")).signatures["serving_default"]
+    images = np.stack([np.asarray(Image.open(file)) for file in files])
+    python = serve(images=tf.constant(images))["probabilities"].numpy()
+
+    answers = residual("predict", "--model", trained, "--top", 10, *files)["images"]
+    assert [answer["path"] for answer in answers] == [str(file) for file in files]
+    classes = residual("inspect", trained)["metadata"]["classes"]
+    go = np.array(
+        [[{g["class"]: g["probability"] for g in a["top"]}[name] for name in classes] for a in answers],
+        np.float32,
+    )
+    np.testing.assert_array_equal(go, python)
+
+
+def test_evaluate_counts_as_keras_does(full: Full, folders: Path, residual: Residual):
+    import keras
+
+    images, labels = load(folders / "test")
+    model = keras.models.load_model(full.keras_file)
+    model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    loss, accuracy = model.evaluate(images.astype(np.float32) / 255, labels, batch_size=64, verbose=0)
+
+    go = residual("evaluate", "--model", full.folder, "--data", folders, "--batch-size", 64)
+    assert go["examples"] == 160
+    assert go["correct"] == round(accuracy * 160)
+    assert go["loss"] == pytest.approx(loss, rel=1e-5)
+
+
+def test_a_trained_model_is_trained_further(folders: Path, residual: Residual, tmp_path: Path):
+    """Twice one epoch, through a saved model, is two epochs, to the same bit."""
+    model = ROOT / "build" / "test-models" / "small"
+    common = ["--data", folders, "--batch-size", 8, "--no-shuffle", "--threads", 1]
+    residual("train", "--model", model, *common, "--epochs", 2, "--out", tmp_path / "two")
+    residual("train", "--model", model, *common, "--epochs", 1, "--out", tmp_path / "first")
+    residual("train", "--model", tmp_path / "first", *common, "--epochs", 1, "--out", tmp_path / "second")
+    straight, halves = values(tmp_path / "two" / "model" / "1"), values(tmp_path / "second" / "model" / "1")
+    assert [key for key in straight if straight[key].tobytes() != halves[key].tobytes()] == []
+    once = values(tmp_path / "first" / "model" / "1")
+    assert any(straight[key].tobytes() != once[key].tobytes() for key in once), "the second epoch did nothing"
+
+
+def test_real_images_through_the_program(full: Full, residual: Residual, tmp_path: Path):
+    if not REAL_IMAGES.exists():
+        pytest.skip(f"{REAL_IMAGES.name} is not there")
+    with tarfile.open(REAL_IMAGES) as archive:
+        archive.extractall(tmp_path / "cifar10", filter="data")
+    run = tmp_path / "run"
+    trained = residual(
+        *("train", "--model", full.folder, "--data", tmp_path / "cifar10", "--out", run),
+        *("--limit", 200, "--batch-size", 16, "--epochs", 1),
+    )
+    assert (trained["steps"], trained["test"]["examples"]) == (13, 200)
+    assert (run / "plots" / "training.png").stat().st_size > 1000
+    measured = residual("evaluate", "--model", run, "--data", tmp_path / "cifar10", "--limit", 200)
+    assert measured["correct"] == trained["test"]["correct"]
+    assert measured["loss"] == pytest.approx(trained["test"]["loss"], rel=1e-6)
+    assert sorted(measured["per_class"]) == sorted(p.name for p in (tmp_path / "cifar10" / "test").iterdir())

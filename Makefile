@@ -6,9 +6,10 @@ TF ?= 2.21.0
 PYTHON ?= python3
 
 export CGO_CFLAGS := -I$(CURDIR)/.venv/tensorflow/include
-export RESIDUAL_TENSORFLOW ?= $(CURDIR)/.venv/tensorflow
 
+# What the race detector runs on, and what needs TensorFlow.
 PURE := ./tfgo/tensor/... ./pipeline/... ./savedmodel/bundle/...
+NATIVE := ./tfgo ./savedmodel ./cli/...
 PY := .venv/bin/python
 
 .PHONY: help venv build quickstart test test-models race lint fmt golden bench fuzz clean
@@ -29,7 +30,7 @@ test-models: build
 	@$(PY) -m python_export.tests.models build/test-models
 
 test: build test-models race ## all tests, Go and Python
-	go test ./...
+	go test $(NATIVE)
 	$(PY) -m pytest -q python_export
 
 race: venv ## the race detector on all that is pure Go
@@ -44,7 +45,7 @@ fmt: venv ## format Go and Python
 golden: build test-models ## rewrite the golden files
 	go test ./cli ./pipeline/callback -update
 
-bench: build ## Go against Python and Keras, in turns (half an hour)
+bench: build ## Go against Python and Keras, in turns (ten minutes)
 	@scripts/bench.sh
 
 fuzz: build ## each fuzz target for a minute

@@ -62,10 +62,17 @@ func positiveFloat(c *cli.Context, name string) error {
 	return nil
 }
 
+// maxThreads is more than any machine has use for. Each takes memory, and
+// TensorFlow makes as many as it is told to.
+const maxThreads = 1024
+
 // sessionOptions reads --threads and --precision.
 func sessionOptions(c *cli.Context) (tfgo.Options, error) {
 	if err := positive(c, threadsFlag.Name); err != nil {
 		return tfgo.Options{}, err
+	}
+	if threads := c.Int(threadsFlag.Name); threads > maxThreads {
+		return tfgo.Options{}, usagef(c, "--%s must be at most %d, not %d", threadsFlag.Name, maxThreads, threads)
 	}
 	precision := tfgo.Precision(c.String(precisionFlag.Name))
 	if !slices.Contains(tfgo.Precisions, precision) {

@@ -1,8 +1,10 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/residual-go/residual/pipeline/dataset"
 	"github.com/residual-go/residual/tfgo/tensor"
@@ -70,6 +72,9 @@ func Evaluate(ctx context.Context, model Model, data Data, o EvaluateOptions) (E
 	if err := ctx.Err(); err != nil {
 		return Evaluation{}, err
 	}
+	if position != batches {
+		return Evaluation{}, fmt.Errorf("evaluate model: the data ended after %d of %d batches", position, batches)
+	}
 	return Evaluation{Metrics: e.mean.metrics(), Confusion: e.confusion}, nil
 }
 
@@ -114,24 +119,43 @@ func (e *evaluator) batch(ctx context.Context, batch dataset.Batch) error {
 	if r.err != nil {
 		return fmt.Errorf("evaluate batch %d: %w", batch.Index+1, r.err)
 	}
+	if math.IsNaN(lossSum) || math.IsInf(lossSum, 0) {
+		return fmt.Errorf("evaluate batch %d: the loss is %g", batch.Index+1, lossSum)
+	}
 	labels, err := tensor.Values[int64](batch.Labels)
 	if err != nil {
 		return fmt.Errorf("evaluate batch %d: %w", batch.Index+1, err)
 	}
 	predictions, err := tensor.Values[int64](outputs[predictionsOutput])
-	if err != nil || len(predictions) != len(labels) {
-		return fmt.Errorf("evaluate batch %d: %d predictions for %d labels: %w", batch.Index+1, len(predictions), len(labels), err)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("read output %q: %w", predictionsOutput, err)
+	case len(predictions) != len(labels):
+		err = fmt.Errorf("%d predictions for %d labels", len(predictions), len(labels))
+	default:
+		err = e.count(labels, predictions)
+	}
+	if err != nil {
+		return fmt.Errorf("evaluate batch %d: %w", batch.Index+1, err)
 	}
 	e.mean.add(lossSum, correct, len(labels))
-	e.count(labels, predictions)
 	return nil
 }
 
-func (e *evaluator) count(labels, predictions []int64) {
+// maxClass keeps a label or a prediction that is not one from asking for a
+// confusion matrix of any size.
+const maxClass = 1 << 15
+
+func (e *evaluator) count(labels, predictions []int64) error {
+	classes := int64(cmp.Or(e.options.Classes, maxClass))
 	for i, label := range labels {
+		if lowest, highest := min(label, predictions[i]), max(label, predictions[i]); lowest < 0 || highest >= classes {
+			return fmt.Errorf("label %d was predicted as %d: there are %d classes", label, predictions[i], classes)
+		}
 		e.grow(int(max(label, predictions[i])) + 1)
 		e.confusion[label][predictions[i]]++
 	}
+	return nil
 }
 
 // grow makes the confusion matrix at least classes wide and high.

@@ -11,6 +11,9 @@ import (
 // Predict returns a model's probabilities for a batch of images, uint8
 // [N,H,W,C]: a row for each image, a column for each class.
 func Predict(ctx context.Context, model Model, images tensor.Tensor) ([][]float32, error) {
+	if len(images.Shape()) == 0 {
+		return nil, fmt.Errorf("predict: images have shape %v, not [N,H,W,C]", images.Shape())
+	}
 	if _, err := signature(model, PredictSignature, []string{imagesInput}, []string{probabilitiesOutput}); err != nil {
 		return nil, err
 	}

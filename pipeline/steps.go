@@ -42,7 +42,7 @@ func (o Options) check() error {
 		return fmt.Errorf("check options: epochs must be positive, not %d", o.Epochs)
 	case o.BatchSize < 0:
 		return fmt.Errorf("check options: batch size must be positive, not %d", o.BatchSize)
-	case !(o.LearningRate > 0) || o.LearningRate > math.MaxFloat32:
+	case !(float32(o.LearningRate) > 0) || o.LearningRate > math.MaxFloat32:
 		return fmt.Errorf("check options: learning rate must be positive, not %g", o.LearningRate)
 	}
 	return nil
@@ -134,12 +134,16 @@ func (t *trainer) epoch(ctx context.Context, number int) iter.Seq2[Step, error] 
 			sofar.add(step.Loss*float64(step.Examples), step.Correct, step.Examples)
 			step.Epoch, step.Batch, step.Batches = number, position, t.batches()
 			step.Mean, step.Wait, step.Duration = sofar.metrics(), wait, time.Since(last)
-			last = time.Now()
 			if !yield(step, nil) {
 				return
 			}
+			last = time.Now() // what the caller did is no part of the next step
 		}
-		if err := ctx.Err(); err != nil {
+		err := ctx.Err()
+		if err == nil && position != t.batches() {
+			err = fmt.Errorf("train epoch %d: the data ended after %d of %d batches", number, position, t.batches())
+		}
+		if err != nil {
 			yield(Step{}, err)
 		}
 	}

@@ -27,7 +27,7 @@ func (b Batch) Len() int { return len(b.Examples) }
 type BatchOptions struct {
 	Size  int   // examples in a batch, 64 by default; the last may have fewer
 	Seed  int64 // with Epoch, decides the order
-	Epoch int   // from 0
+	Epoch int   // any number from 0; the train loop counts from 1
 	// NoShuffle keeps path order: classes sorted, file names sorted.
 	NoShuffle bool
 	// Start is the first batch. Those before it are not read.

@@ -113,7 +113,9 @@ def write(folder: Path, description: Mapping[str, Any]) -> None:
 
 def _flat_lists(text: str) -> str:
     """Puts each list of plain values in indented JSON on one line. Strings hold no line breaks there."""
-    return re.sub(r"\[\n[^\[\]{}]*\]", lambda found: re.sub(r"\n *", " ", found[0]), text)
+    return re.sub(
+        r"\[\n *([^\[\]{}]*?)\n *\]", lambda found: "[" + re.sub(r"\n *", " ", found[1]) + "]", text
+    )
 
 
 def _count(model: keras.Model) -> dict[str, int]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from python_export.layers import FedDropout, FedSeed, FusedBatchNorm
+from python_export.layers import FedDropout, FedSeed, FusedBatchNorm, _biased
 
 INPUTS = np.random.default_rng(3).normal(0.7, 2.0, (6, 5, 4, 8)).astype(np.float32)
 
@@ -82,6 +82,11 @@ def test_one_value_a_channel_has_no_variance():
         output = layer(INPUTS[:1, :1, :1], training=True)
         assert np.isfinite(output).all()
     np.testing.assert_allclose(fused.moving_variance.numpy(), stock.moving_variance.numpy(), rtol=1e-6)
+
+
+def test_a_variance_that_is_undefined_counts_as_none():
+    """On one value a channel a GPU may give anything."""
+    assert _biased(tf.constant([np.nan, np.inf, 2.0]), tf.ones([1, 1, 1, 3])).numpy().tolist() == [0, 0, 0]
 
 
 def test_a_frozen_layer_keeps_its_statistics():

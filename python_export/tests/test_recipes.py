@@ -112,6 +112,6 @@ def test_description_is_complete(full):
 
 def test_description_is_pretty_and_in_hand_order(full):
     text = (full.folder / "assets.extra" / "residual.json").read_text()
-    assert '"output_shape": [ null, 32, 32, 3 ]' in text
+    assert '"output_shape": [null, 32, 32, 3]' in text
     assert list(json.loads(text))[:4] == ["format", "recipe", "name", "classes"]
     assert list(json.loads(text))[-1] == "versions"

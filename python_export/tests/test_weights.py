@@ -163,6 +163,29 @@ def test_bad_files_are_refused_in_one_sentence(tmp_path, case):
     assert name in str(caught.value)
 
 
+def test_a_file_that_lost_a_layer_is_refused(tmp_path):
+    model, path = nested(seed=1), tmp_path / "w.weights.h5"
+    model.save_weights(path)
+    with h5py.File(path, "r+") as file:
+        del file["layers/functional/layers/conv2d"]
+    with pytest.raises(ExportError, match=r'w\.weights\.h5" (fits neither|cannot be read)'):
+        weights.load(model, str(path))
+
+
+def test_weights_that_keras_does_not_report_missing_are_missed(monkeypatch, tmp_path):
+    path = tmp_path / "w.weights.h5"
+    nested(seed=1).save_weights(path)
+    monkeypatch.setattr(
+        keras.Model,
+        "load_weights",
+        lambda self, path: self.layers[-1].set_weights(
+            [np.ones(weight.shape) for weight in self.layers[-1].weights]
+        ),
+    )
+    with pytest.raises(ExportError, match=r'it lacks "resnet50/conv1_bn/beta" and 5 more'):
+        weights.load(nested(seed=1), str(path))
+
+
 def test_imagenet_fills_the_backbone_from_keras_applications(monkeypatch):
     donor = nested(seed=3).get_layer("resnet50")
     asked = {}

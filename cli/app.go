@@ -19,7 +19,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 )
@@ -29,8 +28,12 @@ import (
 func Main(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := withSignals(context.Background())
 	defer stop()
-	app := newApp(stdout, stderr)
+	out := &output{Writer: stdout}
+	app := newApp(out, stderr)
 	err := app.RunContext(ctx, flagsFirst(app, args))
+	if err == nil && out.err != nil { // the library drops what help could not write
+		err = fmt.Errorf("write result: %w", out.err)
+	}
 	if err == nil {
 		return exitOK
 	}
@@ -43,6 +46,20 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "try: %s --help\n", usage.command)
 	}
 	return exitCode(ctx, err)
+}
+
+// output keeps the first error of writing to it.
+type output struct {
+	io.Writer
+	err error
+}
+
+func (o *output) Write(data []byte) (int, error) {
+	n, err := o.Writer.Write(data)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
 }
 
 func newApp(stdout, stderr io.Writer) *cli.App {
@@ -98,18 +115,6 @@ func noCommand(c *cli.Context, name string) error {
 	return cli.ShowSubcommandHelp(c)
 }
 
-func wrongUsage(c *cli.Context, err error, _ bool) error {
-	name := c.App.Name
-	if c.Command != nil && c.Command.HelpName != "" {
-		name = c.Command.HelpName
-	}
-	text := strings.TrimPrefix(err.Error(), "flag provided but not defined: ")
-	if text != err.Error() {
-		text = fmt.Sprintf("there is no flag %q", "-"+text)
-	}
-	return &usageError{command: name, text: text}
-}
-
 // printJSON writes a value as one line.
 func printJSON(c *cli.Context, value any) error {
 	line, err := json.Marshal(value)
@@ -127,8 +132,8 @@ func printLine(c *cli.Context, format string, values ...any) error {
 	return nil
 }
 
-// note writes a line for the person who waits, unless --quiet or --json asks
-// for results only.
+// note writes a line for the person who waits, unless --quiet asks for results
+// only.
 func note(c *cli.Context, format string, values ...any) {
 	if !c.Bool(quietFlag.Name) {
 		fmt.Fprintf(c.App.ErrWriter, format+"\n", values...)

@@ -47,10 +47,13 @@ func splitFlags(command *cli.Command, args []string) (flags, rest []string) {
 			continue
 		}
 		flags = append(flags, arg)
-		if takesValue(command, arg) && i+1 < len(args) {
-			i++
-			flags = append(flags, args[i])
+		if !takesValue(command, arg) {
+			continue
 		}
+		if i++; i == len(args) {
+			return flags, nil // the library says that its value is missing
+		}
+		flags = append(flags, args[i])
 	}
 	return flags, rest
 }

@@ -25,12 +25,14 @@ func benchCommand() *cli.Command {
 			&cli.BoolFlag{Name: "train", Usage: "measure training steps"},
 			&cli.BoolFlag{Name: "predict", Usage: "measure predictions, and the latency of one image"},
 			&cli.IntFlag{Name: batchSizeFlag.Name, Usage: batchSizeFlag.Usage, Value: 16},
-			&cli.IntFlag{Name: "steps", Usage: "measure `N` steps, after a warm-up of 3", Value: 10},
+			&cli.IntFlag{Name: stepsName, Usage: "measure `N` steps, after a warm-up of 3", Value: 10},
 			precisionFlag, threadsFlag, quietFlag, jsonFlag,
 		},
 		Action: bench,
 	}
 }
+
+const stepsName = "steps"
 
 const warmUp = 3 // steps: the first ones plan the graph and fill caches
 
@@ -64,7 +66,7 @@ func bench(c *cli.Context) error {
 	if !c.Bool("train") && !c.Bool("predict") {
 		return usagef(c, "nothing to measure: give --train, --predict or both")
 	}
-	if err := positive(c, batchSizeFlag.Name, "steps"); err != nil {
+	if err := positive(c, batchSizeFlag.Name, stepsName); err != nil {
 		return err
 	}
 	var signatures []string
@@ -89,7 +91,7 @@ func bench(c *cli.Context) error {
 	defer model.Close()
 	result := benchResult{
 		Model: info.Dir, Precision: string(session.Precision),
-		BatchSize: c.Int(batchSizeFlag.Name), Steps: c.Int("steps"),
+		BatchSize: c.Int(batchSizeFlag.Name), Steps: c.Int(stepsName),
 	}
 	b := bencher{model: model, shape: shape, steps: result.Steps}
 	if c.Bool("predict") { // first, while the weights are those of the file

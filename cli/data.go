@@ -99,6 +99,13 @@ func splitsOf(data *dataset.Data) []split {
 }
 
 func preview(c *cli.Context) error {
+	out := c.String("out")
+	if out == "" {
+		return usagef(c, "--out is missing: it is the picture to write")
+	}
+	if err := checkFile(out); err != nil {
+		return fmt.Errorf("write picture: %w", err)
+	}
 	data, err := openOwn(c)
 	if err != nil {
 		return err
@@ -116,7 +123,7 @@ func preview(c *cli.Context) error {
 		}
 		rows = append(rows, row)
 	}
-	path, err := writePicture(c.String("out"), func(picture *bytes.Buffer) error { return plot.Preview(picture, rows) })
+	err = writePicture(out, func(picture *bytes.Buffer) error { return plot.Preview(picture, rows) })
 	if err != nil {
 		return err
 	}
@@ -125,10 +132,10 @@ func preview(c *cli.Context) error {
 		counts[s.name] = s.examples.Len()
 	}
 	if c.Bool(jsonFlag.Name) {
-		return printJSON(c, map[string]any{"picture": path, "examples": counts, "classes": data.Train.Classes()})
+		return printJSON(c, map[string]any{"picture": out, "examples": counts, "classes": data.Train.Classes()})
 	}
 	return printLine(c, "%s training and %s test images of %d classes; the first of them are in %s",
-		formatCount(counts["train"]), formatCount(counts["test"]), len(data.Train.Classes()), path)
+		formatCount(counts["train"]), formatCount(counts["test"]), len(data.Train.Classes()), out)
 }
 
 func imageOf(examples *dataset.Examples, i int) (*image.NRGBA, error) {
@@ -160,16 +167,22 @@ func unpack(c *cli.Context) (err error) {
 	if out == "" {
 		return usagef(c, "--out is missing: it is the folder to make")
 	}
+	if err := checkNew(out); err != nil {
+		return fmt.Errorf("unpack data: %w", err)
+	}
 	data, err := openOwn(c)
 	if err != nil {
 		return err
 	}
-	if _, err := os.Lstat(out); err == nil {
-		return fmt.Errorf("unpack data: %s exists; --out must be a new directory", out)
-	}
-	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+	undoParents, err := makeParents(out)
+	if err != nil {
 		return fmt.Errorf("unpack data: %w", err)
 	}
+	defer func() {
+		if err != nil {
+			undoParents()
+		}
+	}()
 	draft, err := os.MkdirTemp(filepath.Dir(out), "."+filepath.Base(out)+".tmp-*")
 	if err != nil {
 		return fmt.Errorf("unpack data: %w", err)

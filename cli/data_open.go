@@ -46,8 +46,11 @@ func readData(c *cli.Context, o dataset.Options) (*dataset.Data, error) {
 func imageShape(info *savedmodel.Info) (imagefile.Shape, error) {
 	m := info.Metadata
 	shape := imagefile.Shape{Height: m.Image.Height, Width: m.Image.Width, Channels: m.Image.Channels}
-	if len(m.Classes) == 0 || shape.Check() != nil {
+	if len(m.Classes) == 0 || shape == (imagefile.Shape{}) {
 		return shape, fmt.Errorf("read model: %s says neither its classes nor the size of its images (assets.extra/residual.json)", info.Dir)
+	}
+	if err := shape.Check(); err != nil {
+		return shape, fmt.Errorf("read model: %s: %w", info.Dir, err)
 	}
 	if m.Resize != (savedmodel.Resize{}) && m.Resize != (savedmodel.Resize{Rule: imagefile.Rule, Interpolation: imagefile.Interpolation}) {
 		return shape, fmt.Errorf("read model: %s wants images resized by %q with %q, this program does %q with %q",

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -86,9 +85,15 @@ func findingsText(findings []finding) string {
 			rows = append(rows, []string{f.Name, f.Value})
 			continue
 		}
-		rows = append(rows, []string{f.Name, "missing: " + f.Problem})
+		const width = 80 - len("C library  ") // of a terminal
+		lines := wrap("missing: "+f.Problem, width)
 		if f.Mend != "" {
-			rows = append(rows, []string{"", "mend it: " + f.Mend})
+			lines = append(lines, wrap("mend it: "+f.Mend, width)...)
+		}
+		name := f.Name
+		for _, line := range lines {
+			rows = append(rows, []string{name, line})
+			name = ""
 		}
 	}
 	return table(rows)
@@ -193,10 +198,11 @@ func printEnvironment(c *cli.Context) error {
 	if err != nil {
 		return errors.Join(errors.New("find library"), err)
 	}
-	var text bytes.Buffer
-	fmt.Fprintf(&text, "export CGO_CFLAGS=%s\n", shellQuote("-I"+include))
-	fmt.Fprintf(&text, "export %s=%s\n", tfgo.LibraryVariable, shellQuote(file))
-	return printLine(c, "%s", trimEnd(text.String()))
+	flags := "-I" + include
+	if c.Bool(jsonFlag.Name) {
+		return printJSON(c, map[string]string{"CGO_CFLAGS": flags, tfgo.LibraryVariable: file})
+	}
+	return printLine(c, "export CGO_CFLAGS=%s\nexport %s=%s", shellQuote(flags), tfgo.LibraryVariable, shellQuote(file))
 }
 
 // shellQuote writes a word that a POSIX shell reads as it is.

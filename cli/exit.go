@@ -7,8 +7,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-
-	"github.com/urfave/cli/v2"
 )
 
 // The exit codes that scripts may rely on. After a signal it is 128 and the
@@ -19,18 +17,6 @@ const (
 	exitUsage   = 2
 	exitSignal  = 128
 )
-
-// usageError is a mistake in the command line.
-type usageError struct {
-	command string // as the user would type it, such as "residual train"
-	text    string
-}
-
-func (e *usageError) Error() string { return e.text }
-
-func usagef(c *cli.Context, format string, values ...any) error {
-	return &usageError{command: c.Command.HelpName, text: fmt.Sprintf(format, values...)}
-}
 
 // signalError is the cause of a context that a signal cancelled.
 type signalError struct{ signal syscall.Signal }

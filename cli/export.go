@@ -108,12 +108,18 @@ func checkout() (string, bool) {
 func runPython(c *cli.Context, python, root string, args []string) error {
 	command := exec.CommandContext(c.Context, python, args...)
 	command.Stdout, command.Stderr = c.App.Writer, c.App.ErrWriter
+	if out, ok := c.App.Writer.(*output); ok {
+		command.Stdout = out.Writer // a file goes to Python as it is
+	}
+	// In a group of its own, so that Ctrl-C reaches it once, not twice: the
+	// second would end its cleaning up.
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	command.Env = append(os.Environ(), "PYTHONSAFEPATH=1") // not the user's directory, whatever is in it
 	if root != "" {
 		command.Env = append(command.Env, "PYTHONPATH="+root+string(os.PathListSeparator)+os.Getenv("PYTHONPATH"))
 	}
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGINT) }
-	command.WaitDelay = 10 * time.Second
+	command.WaitDelay = time.Minute
 	err := command.Run()
 	var exit *exec.ExitError
 	switch {

@@ -12,7 +12,7 @@ import (
 
 // The flags that mean the same in every command.
 var (
-	modelFlag = &cli.StringFlag{Name: "model", Usage: "a SavedModel, a folder of numbered versions or a run directory: `DIR`"}
+	modelFlag = &cli.StringFlag{Name: "model", Usage: "a SavedModel, a folder of numbered versions, or a run directory: `DIR`"}
 	dataFlag  = &cli.StringFlag{Name: "data", Usage: "cifar10, synthetic, or the `PATH` of a folder with CIFAR-10's binary files or class folders"}
 
 	batchSizeFlag = &cli.IntFlag{Name: "batch-size", Usage: "images in a batch: `N`"}
@@ -29,7 +29,8 @@ var (
 func needFlag(c *cli.Context, flags ...*cli.StringFlag) error {
 	for _, flag := range flags {
 		if c.String(flag.Name) == "" {
-			return usagef(c, "--%s is missing: it is %s", flag.Name, strings.ReplaceAll(flag.Usage, "`", ""))
+			meaning := strings.ReplaceAll(strings.TrimSuffix(flag.Usage, ": `DIR`"), "`", "")
+			return usagef(c, "--%s is missing: it is %s", flag.Name, meaning)
 		}
 	}
 	return nil
@@ -43,12 +44,26 @@ func noArguments(c *cli.Context) error {
 	return nil
 }
 
-// positive refuses a number below 1 that was given; 0 is the default of a flag
-// that was not.
+// largest bounds the numbers that take memory. A batch is allocated and
+// TensorFlow makes as many threads as it is told to: what is beyond these is a
+// slip that would bring the machine down.
+var largest = map[string]int{
+	batchSizeFlag.Name: 1 << 20,
+	threadsFlag.Name:   1 << 10,
+	stepsName:          1 << 20,
+}
+
+// positive refuses a number that was given and is below 1 or beyond largest; 0
+// is the default of a flag that was not.
 func positive(c *cli.Context, names ...string) error {
 	for _, name := range names {
-		if c.IsSet(name) && c.Int(name) < 1 {
-			return usagef(c, "--%s must be at least 1, not %d", name, c.Int(name))
+		n, most := c.Int(name), largest[name]
+		switch {
+		case !c.IsSet(name):
+		case n < 1:
+			return usagef(c, "--%s must be at least 1, not %d", name, n)
+		case most > 0 && n > most:
+			return usagef(c, "--%s must be at most %s, not %d", name, formatCount(most), n)
 		}
 	}
 	return nil
@@ -56,23 +71,16 @@ func positive(c *cli.Context, names ...string) error {
 
 // positiveFloat refuses a number that was given and is not a positive float32.
 func positiveFloat(c *cli.Context, name string) error {
-	if value := c.Float64(name); c.IsSet(name) && !(value > 0 && value <= math.MaxFloat32) {
+	if value := c.Float64(name); c.IsSet(name) && !(float32(value) > 0 && value <= math.MaxFloat32) {
 		return usagef(c, "--%s must be a positive number, not %g", name, value)
 	}
 	return nil
 }
 
-// maxThreads is more than any machine has use for. Each takes memory, and
-// TensorFlow makes as many as it is told to.
-const maxThreads = 1024
-
 // sessionOptions reads --threads and --precision.
 func sessionOptions(c *cli.Context) (tfgo.Options, error) {
 	if err := positive(c, threadsFlag.Name); err != nil {
 		return tfgo.Options{}, err
-	}
-	if threads := c.Int(threadsFlag.Name); threads > maxThreads {
-		return tfgo.Options{}, usagef(c, "--%s must be at most %d, not %d", threadsFlag.Name, maxThreads, threads)
 	}
 	precision := tfgo.Precision(c.String(precisionFlag.Name))
 	if !slices.Contains(tfgo.Precisions, precision) {

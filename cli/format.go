@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -83,6 +84,38 @@ func pad(text string, width int, right bool) string {
 		return space + text
 	}
 	return text + space
+}
+
+// words are parted by spaces, but `a command` is one.
+var words = regexp.MustCompile("(`[^`]*`|\\S)+")
+
+// wrap breaks a text into lines of at most width, between words. A word that is
+// longer has a line of its own.
+func wrap(text string, width int) []string {
+	var lines []string
+	line := ""
+	for _, word := range words.FindAllString(text, -1) {
+		switch {
+		case line == "":
+			line = word
+		case len([]rune(line))+1+len([]rune(word)) <= width:
+			line += " " + word
+		default:
+			lines = append(lines, line)
+			line = word
+		}
+	}
+	return append(lines, line)
+}
+
+// abbreviate cuts a text to width, ending it with a sign that something is
+// missing.
+func abbreviate(text string, width int) string {
+	letters := []rune(text)
+	if len(letters) <= width {
+		return text
+	}
+	return string(letters[:width-1]) + "…"
 }
 
 func isNumber(text string) bool {

@@ -45,11 +45,14 @@ Each command has a --help of its own, with an example.
 `
 )
 
-// flagText describes a flag for the help. That a switch is off by default goes
-// without saying.
+// flagText describes a flag for the help, in lines that fit into 80 columns
+// beside the longest flag. That a switch is off by default goes without saying.
 func flagText(describe cli.FlagStringFunc) cli.FlagStringFunc {
+	const width = 48
 	return func(flag cli.Flag) string {
-		return strings.ReplaceAll(describe(flag), " (default: false)", "")
+		name, meaning, _ := strings.Cut(describe(flag), "\t")
+		meaning = strings.ReplaceAll(meaning, " (default: false)", "")
+		return name + "\t" + strings.Join(wrap(meaning, width), "\n   \t")
 	}
 }
 

@@ -4,11 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/google/renameio/v2"
 )
@@ -21,49 +18,49 @@ func (r runDir) plots() string  { return filepath.Join(string(r), "plots") }
 func (r runDir) curve() string  { return filepath.Join(r.plots(), "training.png") }
 func (r runDir) model() string  { return filepath.Join(string(r), "model", "1") }
 func (r runDir) String() string { return string(r) }
-func (r runDir) remove() error  { return os.RemoveAll(string(r)) }
 
 // checkFree refuses a directory that exists, and a disk without room for what
 // the run will write.
 func (r runDir) checkFree(size int64) error {
-	if _, err := os.Lstat(string(r)); err == nil {
-		return fmt.Errorf("make run directory: %s exists; --out must be a new directory", r)
+	if err := checkNew(string(r)); err != nil {
+		return fmt.Errorf("make run directory: %w", err)
 	}
-	parent := filepath.Dir(filepath.Clean(string(r)))
-	for {
-		_, err := os.Stat(parent)
-		if err == nil || !errors.Is(err, fs.ErrNotExist) || parent == filepath.Dir(parent) {
-			break
-		}
-		parent = filepath.Dir(parent)
-	}
-	var disk unix.Statfs_t
-	if err := unix.Statfs(parent, &disk); err != nil {
-		return fmt.Errorf("make run directory: look at the disk of %s: %w", parent, err)
+	parent := nearest(string(r))
+	free, err := freeSpace(parent)
+	if err != nil {
+		return fmt.Errorf("make run directory: %w", err)
 	}
 	const other = 16 << 20 // pictures, tables
-	if free := int64(disk.Bavail) * disk.Bsize; free < size+other {
+	if free < size+other {
 		return fmt.Errorf("make run directory: no disk space: %s has %s free, the run needs %s", parent, formatBytes(free), formatBytes(size+other))
 	}
 	return nil
 }
 
-// create makes the directory with its config.json.
-func (r runDir) create(config any) error {
-	if err := os.MkdirAll(filepath.Dir(string(r)), 0o755); err != nil {
-		return fmt.Errorf("make run directory: %w", err)
+// create makes the directory with its config.json, and its parents. remove
+// takes away again what it made.
+func (r runDir) create(config any) (remove func() error, err error) {
+	undoParents, err := makeParents(string(r))
+	if err != nil {
+		return nil, fmt.Errorf("make run directory: %w", err)
 	}
 	if err := os.Mkdir(string(r), 0o755); err != nil {
-		return fmt.Errorf("make run directory: %w", err)
+		undoParents()
+		return nil, fmt.Errorf("make run directory: %w", err)
+	}
+	remove = func() error {
+		err := os.RemoveAll(string(r))
+		undoParents()
+		return err
 	}
 	data, err := json.MarshalIndent(config, "", "  ")
 	if err == nil {
 		err = renameio.WriteFile(r.config(), append(data, '\n'), 0o644)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("write run's config: %w", err), r.remove())
+		return nil, errors.Join(fmt.Errorf("write run's config: %w", err), remove())
 	}
-	return nil
+	return remove, nil
 }
 
 // runOf returns the run directory that a model's path stands for.

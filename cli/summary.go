@@ -60,7 +60,11 @@ func summaryText(m savedmodel.Metadata) string {
 		{"Non-trainable", m.Parameters.NonTrainable},
 	} {
 		const float32Size = 4
-		text += fmt.Sprintf(" %s params: %s (%s)\n", count.name, formatCount(count.n), formatBytes(float32Size*int64(count.n)))
+		size := formatBytes(float32Size * int64(count.n))
+		if whole, ok := strings.CutSuffix(size, " B"); ok {
+			size = whole + ".00 B" // Keras's
+		}
+		text += fmt.Sprintf(" %s params: %s (%s)\n", count.name, formatCount(count.n), size)
 	}
 	return text
 }
@@ -78,14 +82,10 @@ func shapeText(shape []*int) string {
 }
 
 // boxed draws the table as Keras does on a terminal of 80 columns: heavy lines
-// around the head, numbers to the right.
+// around the head, numbers to the right, cells that are too wide in several
+// lines.
 func boxed(rows [][3]string) string {
 	widths := [3]int{31, 22, 13} // Keras's
-	for _, row := range rows {
-		for i, cell := range row {
-			widths[i] = max(widths[i], len([]rune(cell)))
-		}
-	}
 	border := func(left, line, cross, right string) string {
 		parts := make([]string, len(widths))
 		for i, width := range widths {
@@ -105,11 +105,29 @@ func boxed(rows [][3]string) string {
 		default:
 			text.WriteString(border("├", "─", "┼", "┤"))
 		}
-		for column, cell := range row {
-			text.WriteString(edge + " " + pad(cell, widths[column], column == 2) + " ")
+		text.WriteString(boxedRow(row, widths, edge))
+	}
+	text.WriteString(border("└", "─", "┴", "┘"))
+	return text.String()
+}
+
+func boxedRow(row [3]string, widths [3]int, edge string) string {
+	var cells [3][]string
+	height := 0
+	for column, cell := range row {
+		cells[column] = wrap(cell, widths[column])
+		height = max(height, len(cells[column]))
+	}
+	var text strings.Builder
+	for line := range height {
+		for column, cell := range cells {
+			part := ""
+			if line < len(cell) {
+				part = abbreviate(cell[line], widths[column])
+			}
+			text.WriteString(edge + " " + pad(part, widths[column], column == 2) + " ")
 		}
 		text.WriteString(edge + "\n")
 	}
-	text.WriteString(border("└", "─", "┴", "┘"))
 	return text.String()
 }

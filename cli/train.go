@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -69,19 +70,20 @@ func train(c *cli.Context) error {
 		return err
 	}
 	defer model.Close()
-	if err := t.dir.create(t.config(c)); err != nil {
+	remove, err := t.dir.create(t.config(c))
+	if err != nil {
 		return err
 	}
 	result, fitErr := pipeline.Fit(c.Context, model, t.data.Train, t.options)
 	if result.Steps == 0 {
-		return errors.Join(fitErr, t.dir.remove())
+		return errors.Join(fitErr, remove())
 	}
 	if !keepsModel(fitErr) {
 		return fmt.Errorf("%w; no model was saved, the steps are in %s", fitErr, t.dir)
 	}
 	// The signal that ended the run must not end the saving of its model.
 	if err := model.Save(context.WithoutCancel(c.Context), t.dir.model()); err != nil {
-		return errors.Join(fitErr, err)
+		return fmt.Errorf("%w; the steps are in %s", err, t.dir)
 	}
 	if fitErr != nil {
 		note(c, "stopped after step %d; the model as it was then is in %s", result.Steps, t.dir.model())
@@ -262,6 +264,10 @@ func (t *training) report(c *cli.Context, r pipeline.Result) error {
 }
 
 func scoreText(m pipeline.Metrics) string {
-	return fmt.Sprintf("accuracy %s (%s of %s images), loss %.4f",
-		formatPercent(m.Accuracy), formatCount(m.Correct), formatCount(m.Examples), m.Loss)
+	loss := strconv.FormatFloat(m.Loss, 'f', 4, 64)
+	if m.Loss >= 1e6 { // a run that is about to diverge
+		loss = strconv.FormatFloat(m.Loss, 'g', 5, 64)
+	}
+	return fmt.Sprintf("accuracy %s (%s of %s images), loss %s",
+		formatPercent(m.Accuracy), formatCount(m.Correct), formatCount(m.Examples), loss)
 }

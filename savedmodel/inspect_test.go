@@ -70,8 +70,8 @@ func TestInspect(t *testing.T) {
 	for name, want := range map[string][]int{
 		"weights/first/kernel":                 {3, 3, 3, 8},
 		"weights/norm_1/moving_mean":           {8},
-		"optimizer/adam/first_kernel_momentum": {3, 3, 3, 8},
-		"optimizer/adam/iteration":             {},
+		"optimizer/first_kernel_momentum": {3, 3, 3, 8},
+		"optimizer/iteration":             {},
 	} {
 		if diff := cmp.Diff(want, names[name]); diff != "" {
 			t.Errorf("%s: %s", name, diff)

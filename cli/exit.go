@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -22,18 +23,25 @@ const (
 type signalError struct{ signal syscall.Signal }
 
 func (e signalError) Error() string {
-	if e.signal == syscall.SIGINT {
+	switch e.signal {
+	case syscall.SIGINT:
 		return "interrupted"
+	case syscall.SIGHUP:
+		return "the terminal was closed"
+	default:
+		return "terminated"
 	}
-	return "terminated"
 }
 
-// withSignals returns a context that the first SIGINT or SIGTERM cancels. The
-// second one ends the process.
+// withSignals returns a context that the first SIGINT, SIGTERM or SIGHUP cancels.
+// The second one ends the process.
 func withSignals(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup wants it
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	go func() {
 		for received := range signals {
 			number := received.(syscall.Signal)
@@ -75,10 +83,11 @@ type silentExit int
 
 func (e silentExit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
-// describe puts what happened in place of "context canceled".
+// describe tells of an error in one line, with what happened in place of
+// "context canceled".
 func describe(ctx context.Context, err error) string {
 	if errors.Is(err, context.Canceled) && context.Cause(ctx) != nil {
 		return context.Cause(ctx).Error()
 	}
-	return err.Error()
+	return strings.ReplaceAll(err.Error(), "\n", "; ")
 }

@@ -164,7 +164,7 @@ func TestWhereExportFindsPython(t *testing.T) {
 
 	// With .venv that is the one, wherever the program is called from.
 	pythonScript(t, filepath.Join(home, ".venv", "bin", "python"))
-	if got := pathOf(export("RESIDUAL_PYTHON=/no/such/python")); !strings.HasPrefix(got, home+":") {
+	if got := pathOf(export("RESIDUAL_PYTHON=/no/such/python")); got != home {
 		t.Errorf("PYTHONPATH is %q", got)
 	}
 	link := filepath.Join(t.TempDir(), "residual")

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/term"
+
+	"github.com/residual-go/residual/pipeline"
 )
 
 // formatCount writes 26,215,818.
@@ -20,6 +22,14 @@ func formatCount(n int) string {
 		digits = digits[:len(digits)-3]
 	}
 	return strings.Join(append([]string{digits}, groups...), ",")
+}
+
+// formatNumber counts things: 1 file, 2 files.
+func formatNumber(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return formatCount(n) + " " + thing + "s"
 }
 
 // formatBytes writes a size as Keras does: 100.01 MB, a MB being 1024*1024.
@@ -123,3 +133,13 @@ func isNumber(text string) bool {
 }
 
 func trimEnd(text string) string { return strings.TrimRight(text, "\n") }
+
+// scoreText writes what an epoch or a test came to.
+func scoreText(m pipeline.Metrics) string {
+	loss := strconv.FormatFloat(m.Loss, 'f', 4, 64)
+	if m.Loss >= 1e6 { // a run that is about to diverge
+		loss = strconv.FormatFloat(m.Loss, 'g', 5, 64)
+	}
+	return fmt.Sprintf("accuracy %s (%s of %s images), loss %s",
+		formatPercent(m.Accuracy), formatCount(m.Correct), formatCount(m.Examples), loss)
+}

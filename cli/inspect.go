@@ -22,17 +22,7 @@ func inspectCommand() *cli.Command {
 }
 
 func inspect(c *cli.Context) error {
-	dir := c.String(modelFlag.Name)
-	switch {
-	case c.NArg() > 1 || c.NArg() == 1 && dir != "":
-		return usagef(c, "%q is one argument too many", c.Args().Get(c.NArg()-1))
-	case c.NArg() == 1:
-		dir = c.Args().First()
-	}
-	if dir == "" {
-		return needFlag(c, modelFlag)
-	}
-	info, err := savedmodel.Inspect(dir)
+	info, err := inspectArgument(c)
 	if err != nil {
 		return err
 	}
@@ -71,7 +61,7 @@ func inspectText(info *savedmodel.Info) string {
 			fmt.Fprintf(&text, "  out  %s\n", output)
 		}
 	}
-	fmt.Fprintf(&text, "\n%d variables\n", len(info.Variables))
+	fmt.Fprintf(&text, "\n%s\n", formatNumber(len(info.Variables), "variable"))
 	var variables [][]string
 	for _, v := range info.Variables {
 		variables = append(variables, []string{"  " + v.Name, v.DType.String(), tensor.FormatShape(v.Shape), formatBytes(v.Size)})
@@ -114,7 +104,7 @@ func inspection(info *savedmodel.Info) any {
 		"bytes":      info.Size,
 		"signatures": signatures,
 		"variables":  variables,
-		"metadata":   info.Metadata,
+		"metadata":   info.RawMetadata, // null where there is none
 	}
 }
 

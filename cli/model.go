@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/residual-go/residual/pipeline/imagefile"
 	"github.com/residual-go/residual/savedmodel"
 	"github.com/residual-go/residual/tfgo"
 )
@@ -25,13 +26,50 @@ func inspectModel(c *cli.Context, signatures ...string) (*savedmodel.Info, tfgo.
 	if err != nil {
 		return nil, session, err
 	}
-	for _, name := range signatures {
+	return info, session, needSignatures(info, signatures...)
+}
+
+// inspectArgument looks at the model that --model or the one argument names.
+func inspectArgument(c *cli.Context) (*savedmodel.Info, error) {
+	dir := c.String(modelFlag.Name)
+	switch {
+	case c.NArg() > 1 || c.NArg() == 1 && dir != "":
+		return nil, usagef(c, "%q is one argument too many", c.Args().Get(c.NArg()-1))
+	case c.NArg() == 1:
+		dir = c.Args().First()
+	case dir == "":
+		return nil, needFlag(c, modelFlag)
+	}
+	return savedmodel.Inspect(dir)
+}
+
+// needSignatures says what a model lacks.
+func needSignatures(info *savedmodel.Info, names ...string) error {
+	for _, name := range names {
 		if _, ok := info.Signature(name); !ok {
-			return nil, session, fmt.Errorf("%s has no %q signature, only %s: export it with `residual export`",
+			return fmt.Errorf("%s has no %q signature, only %s: export it with `residual export`",
 				info.Dir, name, orNone(strings.Join(info.SignatureNames(), ", ")))
 		}
 	}
-	return info, session, nil
+	return nil
+}
+
+// imageShape returns the size of the model's images, having checked that they
+// are made as this program makes them.
+func imageShape(info *savedmodel.Info) (imagefile.Shape, error) {
+	m := info.Metadata
+	shape := imagefile.Shape{Height: m.Image.Height, Width: m.Image.Width, Channels: m.Image.Channels}
+	if len(m.Classes) == 0 || shape == (imagefile.Shape{}) {
+		return shape, fmt.Errorf("read model: %s says neither its classes nor the size of its images (assets.extra/residual.json)", info.Dir)
+	}
+	if err := shape.Check(); err != nil {
+		return shape, fmt.Errorf("read model: %s: %w", info.Dir, err)
+	}
+	if m.Resize != (savedmodel.Resize{}) && m.Resize != (savedmodel.Resize{Rule: imagefile.Rule, Interpolation: imagefile.Interpolation}) {
+		return shape, fmt.Errorf("read model: %s wants images resized by %q with %q, this program does %q with %q",
+			info.Dir, m.Resize.Rule, m.Resize.Interpolation, imagefile.Rule, imagefile.Interpolation)
+	}
+	return shape, nil
 }
 
 func orNone(text string) string {

@@ -1,13 +1,26 @@
 package cli
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 
+	"github.com/google/renameio/v2"
+	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 )
+
+// outPath reads --out. Shells complete folders with a slash at the end, which
+// would make another path of it.
+func outPath(c *cli.Context) string {
+	out := c.String("out")
+	if out == "" {
+		return ""
+	}
+	return filepath.Clean(out)
+}
 
 // checkNew refuses an --out that exists or cannot be made.
 func checkNew(out string) error {
@@ -63,11 +76,28 @@ func makeParents(path string) (undo func(), err error) {
 			os.Remove(folder)
 		}
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(filepath.Clean(path)), 0o755); err != nil {
 		undo()
 		return nil, err
 	}
 	return undo, nil
+}
+
+// writePicture writes a file whole or not at all, and makes its folder.
+func writePicture(path string, draw func(*bytes.Buffer) error) error {
+	var picture bytes.Buffer
+	if err := draw(&picture); err != nil {
+		return err
+	}
+	undoParents, err := makeParents(path)
+	if err != nil {
+		return fmt.Errorf("write picture: %w", err)
+	}
+	if err := renameio.WriteFile(path, picture.Bytes(), 0o644); err != nil {
+		undoParents()
+		return fmt.Errorf("write picture: %w", err)
+	}
+	return nil
 }
 
 // freeSpace returns the bytes that can be written below a folder.

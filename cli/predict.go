@@ -1,9 +1,6 @@
 package cli
 
 import (
-	"fmt"
-	"slices"
-
 	"github.com/urfave/cli/v2"
 
 	"github.com/residual-go/residual/pipeline"
@@ -61,9 +58,6 @@ func predict(c *cli.Context) error {
 	}
 	predictions := make([]prediction, len(paths))
 	for i, path := range paths {
-		if slices.ContainsFunc(guesses[i], func(g pipeline.Guess) bool { return g.Probability != g.Probability }) {
-			return fmt.Errorf("predict %q: %s gives probabilities that are no numbers: its training has diverged", path, info.Dir)
-		}
 		predictions[i] = prediction{Path: path, Top: guesses[i]}
 	}
 	return reportPredictions(c, predictions)

@@ -198,7 +198,7 @@ func TestADiskThatFillsUpEndsARun(t *testing.T) {
 	}
 	o := s.wait(t)
 	sentence, _, _ := strings.Cut(o.stderr, "\n")
-	if o.code != 1 || !strings.Contains(sentence, "no space left") || !strings.Contains(o.stderr, "no model was saved") || !strings.Contains(o.stderr, run) {
+	if o.code != 1 || !strings.Contains(sentence, "no space left") || !strings.Contains(o.stderr, "save model: ") || !strings.Contains(o.stderr, run) {
 		t.Errorf("exit code %d: %s", o.code, o.stderr)
 	}
 	if _, err := os.Stat(filepath.Join(run, "model")); err == nil {
@@ -308,5 +308,22 @@ func TestALastStepThatDiverges(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused(t, run("evaluate", "--model", "untested", "--data", "images", "--quiet", "--json"), 1, "loss")
-	refused(t, run("predict", "--model", "untested", "images/test/cat/0001.png", "--json"), 1, "images/test/cat/0001.png", "untested/model/1", "diverged")
+	refused(t, run("predict", "--model", "untested", "images/test/cat/0001.png", "--json"), 1, "images/test/cat/0001.png", "diverged")
+}
+
+// What has nothing to do with the weights must not cost them.
+func TestACurveThatCannotBeWrittenEndsARunThatKeepsItsModel(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	s := endless(t, dir, "--quiet")
+	plots := filepath.Join(dir, "plots")
+	until(t, "a file is in the way of the plots", func() bool {
+		return os.RemoveAll(plots) == nil && os.WriteFile(plots, nil, 0o644) == nil
+	})
+	o := s.wait(t)
+	if o.code != 1 || !strings.Contains(o.stderr, plots) {
+		t.Errorf("exit code %d: %s", o.code, o.stderr)
+	}
+	if _, err := savedmodel.Inspect(dir); err != nil {
+		t.Error(err)
+	}
 }

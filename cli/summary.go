@@ -14,19 +14,14 @@ func summaryCommand() *cli.Command {
 		Name:      "summary",
 		Usage:     "print a model's layers as Keras does",
 		UsageText: "residual summary --model models/resnet50",
+		ArgsUsage: "[DIR]",
 		Flags:     []cli.Flag{modelFlag, jsonFlag},
 		Action:    summary,
 	}
 }
 
 func summary(c *cli.Context) error {
-	if err := noArguments(c); err != nil {
-		return err
-	}
-	if err := needFlag(c, modelFlag); err != nil {
-		return err
-	}
-	info, err := savedmodel.Inspect(c.String(modelFlag.Name))
+	info, err := inspectArgument(c)
 	if err != nil {
 		return err
 	}
@@ -69,8 +64,12 @@ func summaryText(m savedmodel.Metadata) string {
 	return text
 }
 
-// shapeText writes (None, 7, 7, 2048) as Python does.
+// shapeText writes (None, 7, 7, 2048) as Python does, and ? as Keras does for
+// what has no one shape.
 func shapeText(shape []*int) string {
+	if shape == nil {
+		return "?"
+	}
 	dims := make([]string, len(shape))
 	for i, dim := range shape {
 		dims[i] = "None"

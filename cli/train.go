@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"runtime"
-	"strconv"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -78,12 +76,12 @@ func train(c *cli.Context) error {
 	if result.Steps == 0 {
 		return errors.Join(fitErr, remove())
 	}
-	if !keepsModel(fitErr) {
+	if diverged := (*pipeline.NonFiniteError)(nil); errors.As(fitErr, &diverged) {
 		return fmt.Errorf("%w; no model was saved, the steps are in %s", fitErr, t.dir)
 	}
 	// The signal that ended the run must not end the saving of its model.
 	if err := model.Save(context.WithoutCancel(c.Context), t.dir.model()); err != nil {
-		return fmt.Errorf("%w; the steps are in %s", err, t.dir)
+		return saveFailed(fitErr, fmt.Errorf("%w; the steps are in %s", err, t.dir))
 	}
 	if fitErr != nil {
 		note(c, "stopped after step %d; the model as it was then is in %s", result.Steps, t.dir.model())
@@ -92,10 +90,13 @@ func train(c *cli.Context) error {
 	return t.report(c, result)
 }
 
-// keepsModel tells whether the weights are worth keeping after a run that ended
-// so: after all but a divergence or a failed step.
-func keepsModel(err error) bool {
-	return err == nil || errors.Is(err, context.Canceled)
+// saveFailed tells of a failed save, after what had ended the run before it. That
+// a signal had done so would hide that the model is lost.
+func saveFailed(fitErr, saveErr error) error {
+	if fitErr == nil || errors.Is(fitErr, context.Canceled) {
+		return saveErr
+	}
+	return fmt.Errorf("%w; %w", fitErr, saveErr)
 }
 
 func planTraining(c *cli.Context) (*training, error) {
@@ -112,12 +113,11 @@ func planTraining(c *cli.Context) (*training, error) {
 	if err := positiveFloat(c, learningRateName); err != nil {
 		return nil, err
 	}
-	signatures := []string{pipeline.TrainSignature, pipeline.EvaluateSignature}
 	var err error
-	if t.info, t.session, err = inspectModel(c, signatures...); err != nil {
+	if t.info, t.session, err = inspectModel(c, pipeline.TrainSignature); err != nil {
 		return nil, err
 	}
-	t.dir = runDir(c.String("out"))
+	t.dir = runDir(outPath(c))
 	if t.dir == "" {
 		t.dir = defaultRun(c.String(modelFlag.Name))
 	}
@@ -126,6 +126,11 @@ func planTraining(c *cli.Context) (*training, error) {
 	}
 	if t.data, err = openData(c, t.info, dataset.TrainAndTest); err != nil {
 		return nil, err
+	}
+	if t.data.Test != nil {
+		if err := needSignatures(t.info, pipeline.EvaluateSignature); err != nil {
+			return nil, err
+		}
 	}
 	t.options = t.fitOptions(c)
 	return t, nil
@@ -143,8 +148,9 @@ func (t *training) fitOptions(c *cli.Context) pipeline.Options {
 		Epochs:       defaults.Epochs,
 		BatchSize:    defaults.BatchSize,
 		LearningRate: defaults.LearningRate,
-		NoShuffle:    c.Bool(noShuffleName),
+		NoShuffle:    c.Bool(noShuffleName) || t.info.RawMetadata != nil && !defaults.Shuffle,
 		Seed:         c.Int64(seedFlag.Name),
+		Test:         t.data.Test,
 		Callbacks:    t.callbacks(c),
 	}
 	if c.IsSet(epochsName) {
@@ -156,10 +162,7 @@ func (t *training) fitOptions(c *cli.Context) pipeline.Options {
 	if c.IsSet(learningRateName) {
 		o.LearningRate = c.Float64(learningRateName)
 	}
-	if t.data.Test != nil {
-		o.Test = t.data.Test
-	}
-	return o
+	return o.WithDefaults()
 }
 
 func (t *training) callbacks(c *cli.Context) []pipeline.Callback {
@@ -171,63 +174,6 @@ func (t *training) callbacks(c *cli.Context) []pipeline.Callback {
 		callbacks = append(callbacks, &callback.Progress{Out: c.App.ErrWriter})
 	}
 	return callbacks
-}
-
-// runConfig is a run's config.json.
-type runConfig struct {
-	Format       int               `json:"format"`
-	Started      time.Time         `json:"started"`
-	Model        string            `json:"model"`
-	Data         string            `json:"data"`
-	Train        splitConfig       `json:"train"`
-	Test         *splitConfig      `json:"test"` // null when nothing is tested
-	Epochs       int               `json:"epochs"`
-	BatchSize    int               `json:"batch_size"`
-	LearningRate float64           `json:"learning_rate"`
-	Shuffle      bool              `json:"shuffle"`
-	Seed         int64             `json:"seed"`
-	Limit        int               `json:"limit"` // 0 is no limit
-	Precision    string            `json:"precision"`
-	Threads      int               `json:"threads"`
-	Versions     map[string]string `json:"versions"`
-}
-
-type splitConfig struct {
-	Examples    int    `json:"examples"`
-	Fingerprint string `json:"fingerprint"` // SHA-256, see dataset.Examples.Fingerprint
-}
-
-func (t *training) config(c *cli.Context) runConfig {
-	config := runConfig{
-		Format:       1,
-		Started:      time.Now().UTC().Truncate(time.Second),
-		Model:        t.info.Dir,
-		Data:         t.data.Name,
-		Train:        splitConfig{t.data.Train.Len(), t.data.Train.Fingerprint()},
-		Epochs:       t.options.Epochs,
-		BatchSize:    t.options.BatchSize,
-		LearningRate: t.options.LearningRate,
-		Shuffle:      !t.options.NoShuffle,
-		Seed:         t.options.Seed,
-		Limit:        c.Int(limitFlag.Name),
-		Precision:    string(t.session.Precision),
-		Threads:      t.session.Threads,
-		Versions: map[string]string{
-			"residual": version(),
-			"go":       runtime.Version(),
-			"graft":    moduleVersion(graftModule),
-		},
-	}
-	if config.Threads == 0 {
-		config.Threads = runtime.NumCPU()
-	}
-	if t.data.Test != nil {
-		config.Test = &splitConfig{t.data.Test.Len(), t.data.Test.Fingerprint()}
-	}
-	if library, err := tfgo.Load(); err == nil {
-		config.Versions["tensorflow"] = library.Version
-	}
-	return config
 }
 
 // trainResult is what --json prints.
@@ -261,13 +207,4 @@ func (t *training) report(c *cli.Context, r pipeline.Result) error {
 		[]string{"model", t.dir.model()},
 	)
 	return printLine(c, "%s", trimEnd(table(rows)))
-}
-
-func scoreText(m pipeline.Metrics) string {
-	loss := strconv.FormatFloat(m.Loss, 'f', 4, 64)
-	if m.Loss >= 1e6 { // a run that is about to diverge
-		loss = strconv.FormatFloat(m.Loss, 'g', 5, 64)
-	}
-	return fmt.Sprintf("accuracy %s (%s of %s images), loss %s",
-		formatPercent(m.Accuracy), formatCount(m.Correct), formatCount(m.Examples), loss)
 }

@@ -38,7 +38,10 @@ func (c Classifier) Files(ctx context.Context, paths []string, k int) ([][]Guess
 		if err != nil {
 			return nil, err
 		}
-		for _, row := range probabilities {
+		for i, row := range probabilities {
+			if slices.ContainsFunc(row, isNaN) {
+				return nil, fmt.Errorf("predict %q: the model's probabilities are not numbers: its training has diverged", chunk[i])
+			}
 			top, err := Top(row, c.Classes, k)
 			if err != nil {
 				return nil, err
@@ -48,6 +51,8 @@ func (c Classifier) Files(ctx context.Context, paths []string, k int) ([][]Guess
 	}
 	return answers, nil
 }
+
+func isNaN(p float32) bool { return p != p }
 
 func (c Classifier) read(paths []string) (tensor.Tensor, error) {
 	if err := c.Shape.Check(); err != nil {

@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -13,14 +12,15 @@ import (
 // EvaluateOptions says how to evaluate. The zero value is fine.
 type EvaluateOptions struct {
 	BatchSize int                  // 0 means 64
-	Classes   int                  // rows of the confusion matrix; 0 means as many as occur
+	Classes   int                  // the model's; 0 means that no confusion matrix is wanted
 	OnBatch   func(TestStep) error // hears of each batch; an error ends the evaluation
 }
 
 // Evaluation is what a model made of a set of examples.
 type Evaluation struct {
 	Metrics
-	// Confusion counts examples: Confusion[label][prediction].
+	// Confusion counts examples: Confusion[label][prediction]; nil without
+	// EvaluateOptions.Classes.
 	Confusion [][]int
 }
 
@@ -49,7 +49,7 @@ func Evaluate(ctx context.Context, model Model, data Data, o EvaluateOptions) (E
 		return Evaluation{}, err
 	}
 	order := dataset.BatchOptions{Size: e.options.BatchSize, NoShuffle: true}
-	batches := (data.Len() + order.Size - 1) / order.Size
+	batches := dataset.BatchCount(data.Len(), order.Size)
 	position := 0
 	for batch, err := range data.Batches(ctx, order) {
 		if err == nil {
@@ -87,10 +87,13 @@ type evaluator struct {
 
 func newEvaluator(model Model, data Data, o EvaluateOptions) (*evaluator, error) {
 	if o.BatchSize == 0 {
-		o.BatchSize = 64
+		o.BatchSize = dataset.DefaultBatchSize
 	}
 	if o.BatchSize < 0 {
 		return nil, fmt.Errorf("check options: batch size must be positive, not %d", o.BatchSize)
+	}
+	if o.Classes < 0 {
+		return nil, fmt.Errorf("check options: classes must not be negative, not %d", o.Classes)
 	}
 	if data.Len() == 0 {
 		return nil, fmt.Errorf("evaluate model: there are no examples")
@@ -102,7 +105,9 @@ func newEvaluator(model Model, data Data, o EvaluateOptions) (*evaluator, error)
 		return nil, err
 	}
 	e := &evaluator{model: model, options: o}
-	e.grow(o.Classes)
+	for range o.Classes {
+		e.confusion = append(e.confusion, make([]int, o.Classes))
+	}
 	return e, nil
 }
 
@@ -120,7 +125,7 @@ func (e *evaluator) batch(ctx context.Context, batch dataset.Batch) error {
 		return fmt.Errorf("evaluate batch %d: %w", batch.Index+1, r.err)
 	}
 	if math.IsNaN(lossSum) || math.IsInf(lossSum, 0) {
-		return fmt.Errorf("evaluate batch %d: the loss is %g", batch.Index+1, lossSum)
+		return &NonFiniteError{Batch: batch.Index + 1, Loss: lossSum}
 	}
 	labels, err := tensor.Values[int64](batch.Labels)
 	if err != nil {
@@ -142,30 +147,17 @@ func (e *evaluator) batch(ctx context.Context, batch dataset.Batch) error {
 	return nil
 }
 
-// maxClass keeps a label or a prediction that is not one from asking for a
-// confusion matrix of any size.
-const maxClass = 1 << 15
-
+// count fills the confusion matrix, if one is wanted.
 func (e *evaluator) count(labels, predictions []int64) error {
-	classes := int64(cmp.Or(e.options.Classes, maxClass))
+	classes := int64(e.options.Classes)
+	if classes == 0 {
+		return nil
+	}
 	for i, label := range labels {
-		if lowest, highest := min(label, predictions[i]), max(label, predictions[i]); lowest < 0 || highest >= classes {
+		if min(label, predictions[i]) < 0 || max(label, predictions[i]) >= classes {
 			return fmt.Errorf("label %d was predicted as %d: there are %d classes", label, predictions[i], classes)
 		}
-		e.grow(int(max(label, predictions[i])) + 1)
 		e.confusion[label][predictions[i]]++
 	}
 	return nil
-}
-
-// grow makes the confusion matrix at least classes wide and high.
-func (e *evaluator) grow(classes int) {
-	for len(e.confusion) < classes {
-		e.confusion = append(e.confusion, nil)
-	}
-	for row := range e.confusion {
-		for len(e.confusion[row]) < len(e.confusion) {
-			e.confusion[row] = append(e.confusion[row], 0)
-		}
-	}
 }

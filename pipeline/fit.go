@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -26,7 +27,7 @@ type Result struct {
 func Fit(ctx context.Context, model Model, data Data, o Options) (Result, error) {
 	f := fit{callbacks: o.Callbacks}
 	trainer, err := newTrainer(model, data, o)
-	if err == nil && o.Test != nil {
+	if err == nil && o.tests() {
 		_, err = newEvaluator(model, o.Test, EvaluateOptions{})
 	}
 	if err == nil {
@@ -57,7 +58,7 @@ func (f *fit) run(ctx context.Context, t *trainer) error {
 	begun := time.Now()
 	defer func() { f.result.Duration = time.Since(begun) }()
 	begin := Begin{Epochs: t.options.Epochs, Batches: t.batches(), Examples: t.data.Len(), BatchSize: t.options.BatchSize}
-	if t.options.Test != nil {
+	if t.options.tests() {
 		begin.TestExamples = t.options.Test.Len()
 	}
 	if err := f.tell(ctx, begin); err != nil {
@@ -83,7 +84,7 @@ func (f *fit) epoch(ctx context.Context, t *trainer, number int) error {
 		}
 	}
 	epoch := Epoch{Number: number, Step: t.steps, Train: f.result.Train, Training: time.Since(begun)}
-	if t.options.Test != nil {
+	if t.options.tests() {
 		test, err := f.test(ctx, t, number)
 		if err != nil {
 			return err
@@ -94,6 +95,10 @@ func (f *fit) epoch(ctx context.Context, t *trainer, number int) error {
 	epoch.Duration = time.Since(begun)
 	return f.tell(ctx, epoch)
 }
+
+// tests tells whether there is something to test on. A *dataset.Examples that
+// is nil, as Data.Test is where there is no test split, has no examples.
+func (o Options) tests() bool { return o.Test != nil && o.Test.Len() > 0 }
 
 func (f *fit) add(step Step) {
 	f.images += step.Examples
@@ -112,7 +117,7 @@ func (f *fit) test(ctx context.Context, t *trainer, epoch int) (*Metrics, error)
 		},
 	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("after step %d: %w", t.steps, err)
 	}
 	return &evaluation.Metrics, nil
 }

@@ -19,16 +19,17 @@ type Options struct {
 	Seed         int64   // of the shuffling; a run is a function of it
 	NoShuffle    bool    // keep the data's own order in every epoch
 
-	Test      Data       // evaluated after each epoch; nil means no test
+	Test      Data       // evaluated after each epoch; nil or empty means no test
 	Callbacks []Callback // told of each event, in this order; used by Fit
 }
 
-func (o Options) withDefaults() Options {
+// WithDefaults returns the options with each zero replaced by what it means.
+func (o Options) WithDefaults() Options {
 	if o.Epochs == 0 {
 		o.Epochs = 3
 	}
 	if o.BatchSize == 0 {
-		o.BatchSize = 64
+		o.BatchSize = dataset.DefaultBatchSize
 	}
 	if o.LearningRate == 0 {
 		o.LearningRate = 0.01
@@ -43,19 +44,24 @@ func (o Options) check() error {
 	case o.BatchSize < 0:
 		return fmt.Errorf("check options: batch size must be positive, not %d", o.BatchSize)
 	case !(float32(o.LearningRate) > 0) || o.LearningRate > math.MaxFloat32:
-		return fmt.Errorf("check options: learning rate must be positive, not %g", o.LearningRate)
+		return fmt.Errorf("check options: learning rate must be positive and a float32, not %g", o.LearningRate)
 	}
 	return nil
 }
 
-// NonFiniteError says that a run was stopped because it had diverged.
+// NonFiniteError says that a model has diverged: its weights are lost.
 type NonFiniteError struct {
-	Step int
-	Loss float64
+	Step  int // of training, from 1; 0 in an evaluation
+	Batch int // of an evaluation, from 1; 0 in training
+	Loss  float64
 }
 
 func (e *NonFiniteError) Error() string {
-	return fmt.Sprintf("the loss of step %d is %g: the run was stopped (a smaller learning rate may help)", e.Step, e.Loss)
+	where := fmt.Sprintf("step %d", e.Step)
+	if e.Batch > 0 {
+		where = fmt.Sprintf("test batch %d", e.Batch)
+	}
+	return fmt.Sprintf("the loss of %s is %g: the model has diverged (a smaller learning rate may help)", where, e.Loss)
 }
 
 // Steps trains a model and yields after every batch. It ends after the last
@@ -88,7 +94,7 @@ type trainer struct {
 }
 
 func newTrainer(model Model, data Data, o Options) (*trainer, error) {
-	o = o.withDefaults()
+	o = o.WithDefaults()
 	if err := o.check(); err != nil {
 		return nil, err
 	}
@@ -105,9 +111,7 @@ func newTrainer(model Model, data Data, o Options) (*trainer, error) {
 	return &trainer{model: model, data: data, options: o, seeded: seeded}, nil
 }
 
-func (t *trainer) batches() int {
-	return (t.data.Len() + t.options.BatchSize - 1) / t.options.BatchSize
-}
+func (t *trainer) batches() int { return dataset.BatchCount(t.data.Len(), t.options.BatchSize) }
 
 // epoch yields the steps of one pass over the data. A cancelled context is
 // always yielded as an error, so that it cannot look like a finished epoch.

@@ -167,13 +167,13 @@ func TestStepsFeedsSeedsToModelsThatWantThem(t *testing.T) {
 
 func TestStepsChecksOptions(t *testing.T) {
 	for want, o := range map[string]pipeline.Options{
-		"epochs must be positive, not -1":           {Epochs: -1},
-		"batch size must be positive, not -64":      {BatchSize: -64},
-		"learning rate must be positive, not -0.01": {LearningRate: -0.01},
-		"learning rate must be positive, not NaN":   {LearningRate: math.NaN()},
-		"learning rate must be positive, not +Inf":  {LearningRate: math.Inf(1)},
-		"learning rate must be positive, not -Inf":  {LearningRate: math.Inf(-1)},
-		"learning rate must be positive, not 1e+39": {LearningRate: 1e39}, // more than a float32
+		"epochs must be positive, not -1":                         {Epochs: -1},
+		"batch size must be positive, not -64":                    {BatchSize: -64},
+		"learning rate must be positive and a float32, not -0.01": {LearningRate: -0.01},
+		"learning rate must be positive and a float32, not NaN":   {LearningRate: math.NaN()},
+		"learning rate must be positive and a float32, not +Inf":  {LearningRate: math.Inf(1)},
+		"learning rate must be positive and a float32, not -Inf":  {LearningRate: math.Inf(-1)},
+		"learning rate must be positive and a float32, not 1e+39": {LearningRate: 1e39}, // more than a float32
 	} {
 		model := newScripted()
 		_, err := collect(t.Context(), model, &examples{n: 4}, o)

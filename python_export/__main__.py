@@ -12,10 +12,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from . import recipes
 from .errors import ExportError
+
+if TYPE_CHECKING:
+    from .exporter import Exported
 
 EXAMPLE = (
     "example:\n  python -m python_export export --out models/resnet50 --upsample 2 --classes cat,dog,fox"
@@ -117,6 +120,8 @@ def _export(options: argparse.Namespace) -> None:
         raise ExportError(
             f'--weights "{options.weights}" is not a file, expected a {" or ".join(WEIGHT_FILES)} file'
         )
+    if sys.stderr.isatty():
+        print("starting Keras", file=sys.stderr)
     with _quiet():
         exported = _run(options)
     description = exported.description
@@ -141,7 +146,7 @@ def _export(options: argparse.Namespace) -> None:
         print(json.dumps(summary))
 
 
-def _run(options: argparse.Namespace) -> object:
+def _run(options: argparse.Namespace) -> Exported:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     import keras
 

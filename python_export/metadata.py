@@ -133,12 +133,12 @@ def _row(layer: keras.layers.Layer) -> dict[str, Any]:
     }
 
 
-def _output_shape(layer: keras.layers.Layer) -> Any:
+def _output_shape(layer: keras.layers.Layer) -> list[int | None] | None:
+    """The shape of a layer's one output; None where there are several, or none is known."""
     try:
-        output = layer.output
-    except (AttributeError, ValueError):  # called never, or more than once
+        return list(layer.output.shape)
+    except (AttributeError, ValueError):  # called never or more than once; a list of outputs
         return None
-    return keras.tree.map_structure(lambda tensor: list(tensor.shape), output)
 
 
 def _short(number: keras.Variable) -> float:

@@ -1,6 +1,7 @@
 package savedmodel
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,6 +27,9 @@ type Info struct {
 	Size       int64      // of all files, bytes
 	Variables  []Variable // sorted by name
 	Metadata   Metadata
+	// RawMetadata is residual.json as it is, with what Metadata leaves out; nil if
+	// the model has none.
+	RawMetadata json.RawMessage
 
 	signatures map[string]signature
 	saver      saver
@@ -82,7 +86,7 @@ func Inspect(dir string) (*Info, error) {
 	if info.Variables, err = readVariables(dir, graph); err != nil {
 		return nil, err
 	}
-	if info.Metadata, err = readMetadata(dir, info.signatures); err != nil {
+	if info.Metadata, info.RawMetadata, err = readMetadata(dir, info.signatures); err != nil {
 		return nil, err
 	}
 	info.Size, err = sizeOf(dir)
@@ -139,14 +143,14 @@ func hasVariables(graph *pb.MetaGraphDef) bool {
 	return false
 }
 
-// sizeOf adds up the files of a directory, which may be a link to one.
+// sizeOf adds up the files of a directory, following links.
 func sizeOf(dir string) (int64, error) {
 	var size int64
-	err := fs.WalkDir(os.DirFS(dir), ".", func(_ string, entry fs.DirEntry, err error) error {
+	err := fs.WalkDir(os.DirFS(dir), ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		info, err := entry.Info()
+		info, err := os.Stat(filepath.Join(dir, name))
 		if err == nil {
 			size += info.Size()
 		}

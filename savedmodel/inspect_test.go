@@ -68,8 +68,8 @@ func TestInspect(t *testing.T) {
 		names[v.Name] = v.Shape
 	}
 	for name, want := range map[string][]int{
-		"weights/first/kernel":                 {3, 3, 3, 8},
-		"weights/norm_1/moving_mean":           {8},
+		"weights/first/kernel":            {3, 3, 3, 8},
+		"weights/norm_1/moving_mean":      {8},
 		"optimizer/first_kernel_momentum": {3, 3, 3, 8},
 		"optimizer/iteration":             {},
 	} {
@@ -131,6 +131,7 @@ func TestInspectAndOpenRefuseDamagedModels(t *testing.T) {
 		"metadata cut":           {metadata, func(b []byte) []byte { return b[:len(b)/2] }, "unexpected end of JSON"},
 		"metadata from tomorrow": {metadata, func([]byte) []byte { return []byte(`{"format": 99}`) }, "format is 99"},
 		"metadata of one class":  {metadata, func([]byte) []byte { return []byte(`{"format": 1, "classes": ["x"]}`) }, "1 classes"},
+		"metadata of twins":      {metadata, func([]byte) []byte { return []byte(`{"format": 1, "classes": ["x","x"]}`) }, `class "x" is empty or named twice`},
 		"metadata without image": {metadata, func([]byte) []byte { return []byte(`{"format": 1, "classes": ["x","y"]}`) }, "image is 0x0x0"},
 	} {
 		t.Run(name, func(t *testing.T) {

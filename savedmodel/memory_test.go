@@ -10,15 +10,17 @@ import (
 	"github.com/residual-go/residual/tfgo/tensor"
 )
 
-// Each step hands TensorFlow 200 KB of images. Were they kept, 10,000 steps
-// would take 2 GB; were only the smallest tensors kept, 10 MB.
+// Each step hands TensorFlow 200 KB of images: were they kept, 10,000 steps
+// would take 2 GB. The bound is what memory goes up and down by when all is well
+// (docs/log.md): images that wait for the collector, and malloc's arenas, which
+// take some thousand steps to fill.
 func TestMemoryIsFlatOver10000Steps(t *testing.T) {
 	if testing.Short() {
 		t.Skip("10,000 steps take a while")
 	}
 	model := open(t, modeltest.Dir(t, modeltest.Tiny))
 	inputs := with(batch(t, 64, 32, 10), "learning_rate", tensor.Scalar(float32(1e-3)))
-	const warmUp, steps = 2000, 10_000
+	const warmUp, steps = 6000, 10_000
 	var before int
 	for step := range warmUp + steps {
 		if step == warmUp {
@@ -28,7 +30,6 @@ func TestMemoryIsFlatOver10000Steps(t *testing.T) {
 	}
 	after := residentKB(t)
 	t.Logf("resident memory: %d MB before, %d MB after %d steps", before/1024, after/1024, steps)
-	// Up to budget (64 MB) may wait for the collector at either look.
 	if grown := after - before; grown > 100*1024 {
 		t.Errorf("resident memory grew by %d MB in %d steps, from %d MB", grown/1024, steps, before/1024)
 	}

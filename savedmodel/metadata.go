@@ -66,7 +66,7 @@ type Parameters struct {
 type Layer struct {
 	Name        string `json:"name"`
 	Class       string `json:"class"`
-	OutputShape []*int `json:"output_shape"` // nil where the size is free
+	OutputShape []*int `json:"output_shape"` // an element is nil where the size is free; nil if it has several outputs
 	Parameters  int    `json:"parameters"`
 }
 
@@ -79,32 +79,42 @@ type Versions struct {
 }
 
 // readMetadata reads dir's metadata, or derives what it can from the signatures
-// of a model that has none.
-func readMetadata(dir string, signatures map[string]signature) (Metadata, error) {
+// of a model that has none. It also returns the file as it is.
+func readMetadata(dir string, signatures map[string]signature) (Metadata, json.RawMessage, error) {
 	path := filepath.Join(dir, metadataFile)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return derive(signatures), nil
+		return derive(signatures), nil, nil
 	}
 	if err != nil {
-		return Metadata{}, fmt.Errorf("read metadata: %w", err)
+		return Metadata{}, nil, fmt.Errorf("read metadata: %w", err)
 	}
 	var m Metadata
 	if err := json.Unmarshal(data, &m); err != nil {
-		return Metadata{}, fmt.Errorf("read metadata %s: %w", path, err)
+		return Metadata{}, nil, fmt.Errorf("read metadata %s: %w", path, err)
 	}
 	if m.Format < 1 || m.Format > metadataFormat {
-		return Metadata{}, fmt.Errorf("read metadata %s: its format is %d, this program reads 1 to %d", path, m.Format, metadataFormat)
+		return Metadata{}, nil, fmt.Errorf("read metadata %s: its format is %d, this program reads 1 to %d", path, m.Format, metadataFormat)
 	}
 	if err := m.check(); err != nil {
-		return Metadata{}, fmt.Errorf("read metadata %s: %w", path, err)
+		return Metadata{}, nil, fmt.Errorf("read metadata %s: %w", path, err)
 	}
-	return m, nil
+	return m, data, nil
 }
 
+// mostClasses is also python_export's bound.
+const mostClasses = 100_000
+
 func (m Metadata) check() error {
-	if len(m.Classes) < 2 {
-		return fmt.Errorf("it names %d classes, a classifier has at least 2", len(m.Classes))
+	if n := len(m.Classes); n < 2 || n > mostClasses {
+		return fmt.Errorf("it names %d classes, expected 2 to %d", n, mostClasses)
+	}
+	seen := map[string]bool{}
+	for _, class := range m.Classes {
+		if class == "" || seen[class] {
+			return fmt.Errorf("its class %q is empty or named twice", class)
+		}
+		seen[class] = true
 	}
 	if m.Image.Height < 1 || m.Image.Width < 1 || m.Image.Channels < 1 {
 		return fmt.Errorf("its image is %dx%dx%d", m.Image.Height, m.Image.Width, m.Image.Channels)
@@ -117,10 +127,10 @@ func (m Metadata) check() error {
 func derive(signatures map[string]signature) Metadata {
 	var m Metadata
 	serving := signatures["serving_default"].public
-	if images, ok := tensor.Find(serving.Inputs, "images"); ok && len(images.Shape) == 4 {
+	if images, ok := tensor.Find(serving.Inputs, "images"); ok && len(images.Shape) == 4 && min(images.Shape[1], images.Shape[2], images.Shape[3]) > 0 {
 		m.Image = Image{Height: images.Shape[1], Width: images.Shape[2], Channels: images.Shape[3]}
 	}
-	if probabilities, ok := tensor.Find(serving.Outputs, "probabilities"); ok && len(probabilities.Shape) == 2 {
+	if probabilities, ok := tensor.Find(serving.Outputs, "probabilities"); ok && len(probabilities.Shape) == 2 && probabilities.Shape[1] <= mostClasses {
 		for label := range probabilities.Shape[1] {
 			m.Classes = append(m.Classes, strconv.Itoa(label))
 		}

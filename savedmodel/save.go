@@ -16,10 +16,12 @@ import (
 // directory, as a SavedModel that TensorFlow Serving, Keras and Open load. The
 // directory appears whole or not at all; its parents are made.
 func (m *Model) Save(ctx context.Context, dir string) (err error) {
+	dir = filepath.Clean(dir)
 	if _, err := os.Lstat(dir); err == nil {
 		return fmt.Errorf("save model: %s: %w", dir, fs.ErrExist)
 	}
 	parent := filepath.Dir(dir)
+	_, statErr := os.Stat(parent)
 	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return fmt.Errorf("save model: %w", err)
 	}
@@ -30,6 +32,9 @@ func (m *Model) Save(ctx context.Context, dir string) (err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("save model: %w", err), os.RemoveAll(draft))
+			if statErr != nil {
+				os.Remove(parent)
+			}
 		}
 	}()
 	if err := copyGraph(m.info.Dir, draft); err != nil {
@@ -64,23 +69,31 @@ func (m *Model) writeVariables(ctx context.Context, prefix string) error {
 	return err
 }
 
-// copyGraph copies all of a SavedModel but its variables, following links.
+// copyGraph copies all of a SavedModel but its variables.
 func copyGraph(from, to string) error {
+	return copyTree(from, to, func(name string) bool { return name == "variables" })
+}
+
+// copyTree copies a folder, what links in it point at included, into one that
+// is there. skip chooses what is left out at the top.
+func copyTree(from, to string, skip func(name string) bool) error {
 	entries, err := os.ReadDir(from)
 	if err != nil {
 		return err
 	}
 	for _, entry := range entries {
+		if skip(entry.Name()) {
+			continue
+		}
 		source, target := filepath.Join(from, entry.Name()), filepath.Join(to, entry.Name())
 		info, err := os.Stat(source)
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case entry.Name() == "variables":
-		case info.IsDir():
-			err = os.CopyFS(target, os.DirFS(source))
-		default:
+		}
+		if !info.IsDir() {
 			err = copyFile(source, target)
+		} else if err = os.Mkdir(target, 0o755); err == nil {
+			err = copyTree(source, target, func(string) bool { return false })
 		}
 		if err != nil {
 			return err

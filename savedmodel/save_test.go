@@ -69,6 +69,30 @@ func TestSavedModelKeepsItsMetadata(t *testing.T) {
 	}
 }
 
+func TestSaveFollowsLinks(t *testing.T) {
+	// As hubs lay models out: names that link into a store.
+	store, dir := modeltest.Copy(t, modeltest.Small), filepath.Join(t.TempDir(), "linked")
+	if err := os.MkdirAll(filepath.Join(dir, "assets.extra"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"saved_model.pb", "variables", "assets.extra/residual.json"} {
+		if err := os.Symlink(filepath.Join(store, name), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	model := open(t, dir)
+	out := filepath.Join(t.TempDir(), "saved") + "/" // as shells complete it
+	if err := model.Save(t.Context(), out); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(store); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := savedmodel.Inspect(out); err != nil || info.Metadata.Name != "small" {
+		t.Errorf("the copy is not whole: %v", err)
+	}
+}
+
 func TestSaveNeverOverwrites(t *testing.T) {
 	model, _ := trained(t, modeltest.Small)
 	dir := t.TempDir()

@@ -62,8 +62,7 @@ func (m *Model) Info() *Info { return m.info }
 
 // Signature describes a function; false if the model has none of that name.
 func (m *Model) Signature(name string) (tensor.Signature, bool) {
-	s, ok := m.info.signatures[name]
-	return s.public, ok
+	return m.info.Signature(name)
 }
 
 // Call runs a signature and returns all its outputs by name. The context is

@@ -194,8 +194,6 @@ func TestSignature(t *testing.T) {
 			{Name: "loss", DType: tensor.Float32, Shape: []int{}},
 		},
 	}
-	sortByName(got)
-	sortByName(want)
 	if diff := cmp.Diff(want, got); !ok || diff != "" {
 		t.Errorf("Signature(train) (-want +got):\n%s", diff)
 	}

@@ -7,10 +7,11 @@ cd "$(dirname "$0")/.."
 
 model=models/resnet50-bench
 keras=build/resnet50-bench.keras
-[ -e "$model" ] && [ -e "$keras" ] || {
+scripts/made-by-this.sh "$model" || {
 	rm -rf "$model" "$keras"
 	mkdir -p build
 	bin/residual export --out "$model" --save-keras "$keras"
+	scripts/made-by-this.sh --note "$model"
 }
 go build -o build/bench-worker ./benchmarks/worker
 .venv/bin/python benchmarks/train_step.py --model "$model" --keras "$keras" --worker build/bench-worker --json build/train_step.json

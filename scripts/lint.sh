@@ -13,5 +13,5 @@ go tool staticcheck ./...
 go mod verify >/dev/null
 go mod tidy -diff
 go test -run TestArrows ./cli
-.venv/bin/ruff check --quiet python_export
-.venv/bin/ruff format --check --quiet python_export
+.venv/bin/ruff check --quiet .
+.venv/bin/ruff format --check --quiet .

@@ -10,7 +10,7 @@ fail() {
 	exit 1
 }
 
-stamp=".venv/residual-$version-$(cksum <python_export/requirements.txt | tr ' ' -)"
+stamp=".venv/residual-$version-$(basename "$python")-$(cksum <python_export/requirements.txt | tr ' ' -)"
 if [ -e "$stamp" ]; then
 	echo "Python environment: .venv with TensorFlow $version is there already"
 	exit 0
@@ -18,11 +18,12 @@ fi
 
 command -v "$python" >/dev/null ||
 	fail "There is no $python: install Python 3.11, or say where it is: make PYTHON=/path/to/python3.11"
-"$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' ||
-	fail "$("$python" --version) will not do: TensorFlow $version needs 3.10 to 3.13; make PYTHON=python3.11"
-[ -x .venv/bin/python ] || {
+"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' ||
+	fail "$("$python" --version) will not do: TensorFlow $version and Keras need 3.11 to 3.13; make PYTHON=python3.11"
+made=$(.venv/bin/python -c 'import sys; print(sys.version)' 2>/dev/null || true)
+[ "$made" = "$("$python" -c 'import sys; print(sys.version)')" ] || {
 	echo "Python environment: making .venv with $("$python" --version)"
-	"$python" -m venv .venv ||
+	"$python" -m venv --clear .venv ||
 		fail "$python cannot make a virtual environment: on Debian and Ubuntu, apt install python3-venv; then run make again"
 }
 echo "Python environment: installing TensorFlow $version and Keras into .venv (about 1.6 GB, a minute or two)"

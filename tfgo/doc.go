@@ -20,6 +20,10 @@
 // savedmodel does. Threads are the process's, not the session's: the first
 // session's Options decide.
 //
+// Unless TF_CPP_MIN_LOG_LEVEL is set, loading the library sets it to 3, for this
+// process and its children, and catches standard error for the moment that it
+// takes, to leave out TensorFlow's log.
+//
 // This is the only package of residual that imports graft's bindings or C.
 // Building it needs TensorFlow's headers (CGO_CFLAGS=-I…/tensorflow/include,
 // which `residual doctor --env` prints), but no library. Linux on amd64 only.

@@ -16,6 +16,7 @@ import (
 	"unsafe"
 
 	tf "github.com/wamuir/graft/tensorflow"
+	"golang.org/x/sys/cpu"
 )
 
 // LibraryVariable is the environment variable that names TensorFlow's C
@@ -43,18 +44,44 @@ var libraryNames = []string{"libtensorflow_cc.so.2", "libtensorflow.so.2", "libt
 func Load() (Library, error) { return load() }
 
 var load = sync.OnceValues(func() (Library, error) {
-	path, err := findLibrary()
+	if !cpu.X86.HasAVX { // TensorFlow would end the process
+		return Library{}, fmt.Errorf("%w: this processor has no AVX, which TensorFlow needs", ErrNoLibrary)
+	}
+	paths, err := candidates()
 	if err != nil {
 		return Library{}, err
 	}
-	if err := quietly(func() error { return loadFile(path) }); err != nil {
-		return Library{}, err
+	var failures []error
+	for _, path := range paths {
+		err := quietly(func() error { return loadFile(path) })
+		if err == nil {
+			return loaded()
+		}
+		failures = append(failures, err)
 	}
+	return Library{}, choose(failures)
+})
+
+// loaded describes the library that has been loaded.
+func loaded() (Library, error) {
 	file := C.tfgo_path()
 	defer C.free(unsafe.Pointer(file))
 	library := Library{Path: C.GoString(file), Version: tf.Version()}
 	return library, checkVersion(library)
-})
+}
+
+// choose returns the error that helps most: of a library that was there but
+// could not be loaded, else that there is none.
+func choose(failures []error) error {
+	for _, err := range failures {
+		if !strings.Contains(err.Error(), "No such file") || len(failures) == 1 {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: it is not in %s and not on the loader's path; run `make build` in a checkout, "+
+		"or `pip install tensorflow-cpu` and set %s to its folder site-packages/tensorflow",
+		ErrNoLibrary, strings.Join(besideProgram(), ", "), LibraryVariable)
+}
 
 func loadFile(path string) error {
 	cPath := C.CString(path)
@@ -67,29 +94,21 @@ func loadFile(path string) error {
 	return fmt.Errorf("%w: load %s: %s", ErrNoLibrary, path, C.GoString(why))
 }
 
-// findLibrary returns the first file that exists, or the name to look up on the
-// loader's path.
-func findLibrary() (string, error) {
+// candidates returns the library's file where it is known, else the names to
+// look up on the loader's path.
+func candidates() ([]string, error) {
 	if named := os.Getenv(LibraryVariable); named != "" {
 		if path, ok := libraryAt(named); ok {
-			return path, nil
+			return []string{path}, nil
 		}
-		return "", fmt.Errorf("%w: %s is %q, where there is no %s", ErrNoLibrary, LibraryVariable, named, libraryNames[0])
+		return nil, fmt.Errorf("%w: %s is %q, where there is no %s", ErrNoLibrary, LibraryVariable, named, libraryNames[0])
 	}
-	folders := besideProgram()
-	for _, folder := range folders {
+	for _, folder := range besideProgram() {
 		if path, ok := libraryAt(folder); ok {
-			return path, nil
+			return []string{path}, nil
 		}
 	}
-	for _, name := range libraryNames {
-		if quietly(func() error { return loadFile(name) }) == nil {
-			return name, nil
-		}
-	}
-	return "", fmt.Errorf("%w: it is not in %s and not on the loader's path; run `make build` in a checkout, "+
-		"or `pip install tensorflow-cpu` and set %s to its folder site-packages/tensorflow",
-		ErrNoLibrary, strings.Join(folders, ", "), LibraryVariable)
+	return libraryNames, nil
 }
 
 // besideProgram lists the folders that belong to the running program.
@@ -113,10 +132,16 @@ func libraryAt(path string) (string, bool) {
 	} else if !info.IsDir() {
 		return path, true
 	}
-	for _, name := range libraryNames {
-		for _, folder := range []string{"", "tensorflow", "lib/python3*/site-packages/tensorflow"} {
-			if found, _ := filepath.Glob(filepath.Join(path, folder, name)); len(found) > 0 {
-				return found[len(found)-1], true
+	folders := []string{path, filepath.Join(path, "tensorflow")}
+	pythons, _ := os.ReadDir(filepath.Join(path, "lib"))
+	for _, python := range pythons {
+		folders = append(folders, filepath.Join(path, "lib", python.Name(), "site-packages", "tensorflow"))
+	}
+	for _, folder := range folders {
+		for _, name := range libraryNames {
+			file := filepath.Join(folder, name)
+			if _, err := os.Stat(file); err == nil {
+				return file, true
 			}
 		}
 	}

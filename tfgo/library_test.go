@@ -28,17 +28,22 @@ func TestLibraryAtFindsTheFileWhereverItIs(t *testing.T) {
 			}
 		})
 	}
+	odd := filepath.Join(dir, "a[1]*", "libtensorflow.so")
+	touch(t, odd)
+	if got, ok := libraryAt(filepath.Dir(odd)); !ok || got != odd {
+		t.Errorf("libraryAt of a folder with a pattern's characters = %q, %v", got, ok)
+	}
 	if got, ok := libraryAt(t.TempDir()); ok {
 		t.Errorf("an empty folder holds %q", got)
 	}
 }
 
-func TestFindLibraryDoesNotLookFurtherThanTheVariable(t *testing.T) {
+func TestCandidatesAreNoOthersThanTheVariableNames(t *testing.T) {
 	empty := t.TempDir()
 	t.Setenv(LibraryVariable, empty)
-	_, err := findLibrary()
+	_, err := candidates()
 	if !errors.Is(err, ErrNoLibrary) || !strings.Contains(err.Error(), empty) {
-		t.Errorf("findLibrary: %v, want an ErrNoLibrary that names %s", err, empty)
+		t.Errorf("candidates: %v, want an ErrNoLibrary that names %s", err, empty)
 	}
 }
 
@@ -65,6 +70,17 @@ func TestLoadFileRefusesWhatIsNotTensorFlow(t *testing.T) {
 		if !errors.Is(err, ErrNoLibrary) || !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), reason) {
 			t.Errorf("loadFile: %v, want an ErrNoLibrary with %s and %q", err, file, reason)
 		}
+	}
+}
+
+func TestChooseTellsOfTheLibraryThatIsThere(t *testing.T) {
+	none := errors.New("libtensorflow.so: cannot open shared object file: No such file or directory")
+	broken := errors.New("libtensorflow.so.2: undefined symbol: TF_Version")
+	if got := choose([]error{none, broken, none}); got != broken {
+		t.Errorf("choose: %v, want %v", got, broken)
+	}
+	if got := choose([]error{none, none}); !errors.Is(got, ErrNoLibrary) || !strings.Contains(got.Error(), "make build") {
+		t.Errorf("choose: %v, want how to get the library", got)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 type Options struct {
 	// Threads is how many threads compute one operation, and how many
 	// operations compute at once; 0 means one for each core. Results depend on
-	// it in the last bits.
+	// it in the last bits. The first session of a process decides for all.
 	Threads int
 	// Precision is that of convolutions and matrix products; variables stay
 	// float32. The zero value is Float32.

@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"runtime/debug"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,6 +15,12 @@ import (
 // the process. A program or user that sets it sees what they asked for.
 const logLevel = "TF_CPP_MIN_LOG_LEVEL"
 
+// logWanted tells whether the user has set the level, which quietly does later.
+var logWanted = sync.OnceValue(func() bool {
+	_, set := os.LookupEnv(logLevel)
+	return set
+})
+
 // quietly runs load with TensorFlow's log turned off. What it would say comes
 // back as errors anyway.
 //
@@ -20,7 +28,7 @@ const logLevel = "TF_CPP_MIN_LOG_LEVEL"
 // their lines are caught: standard error goes to memory, and all but those
 // lines is passed on afterwards.
 func quietly(load func() error) error {
-	if _, set := os.LookupEnv(logLevel); set {
+	if logWanted() {
 		return load()
 	}
 	os.Setenv(logLevel, "3")
@@ -38,9 +46,13 @@ func quietly(load func() error) error {
 		unix.Close(saved)
 		return load()
 	}
+	// Should the library end the process, Go says so where people see it.
+	stderr := os.NewFile(uintptr(saved), "stderr")
+	debug.SetCrashOutput(stderr, debug.CrashOptions{})
 	defer func() {
+		debug.SetCrashOutput(nil, debug.CrashOptions{})
 		unix.Dup3(saved, 2, 0)
-		unix.Close(saved)
+		stderr.Close()
 		passOn(caught)
 	}()
 	return load()

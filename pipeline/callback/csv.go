@@ -99,6 +99,9 @@ func newTable(path string, names ...string) (*table, error) {
 // write appends a row. There is no buffer that could be lost: a step takes
 // milliseconds, a write microseconds.
 func (t *table) write(fields ...string) error {
+	if t == nil {
+		return errors.New("write metrics: a run begins with a pipeline.Begin event, which there was none of")
+	}
 	t.row.Reset()
 	for i, field := range fields {
 		if i > 0 {

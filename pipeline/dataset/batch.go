@@ -37,10 +37,19 @@ type BatchOptions struct {
 	Ahead int
 }
 
-const (
-	defaultBatchSize = 64
-	defaultAhead     = 2
-)
+// DefaultBatchSize is what a batch size of 0 means, here and in training.
+const DefaultBatchSize = 64
+
+const defaultAhead = 2
+
+// BatchCount returns how many batches of a positive size n examples make, the
+// last short one included.
+func BatchCount(n, size int) int {
+	if n <= 0 {
+		return 0
+	}
+	return (n-1)/size + 1
+}
 
 func (o BatchOptions) withDefaults() (BatchOptions, error) {
 	for _, field := range []struct {
@@ -51,7 +60,7 @@ func (o BatchOptions) withDefaults() (BatchOptions, error) {
 			return o, fmt.Errorf("read batches: %s %d is negative", field.name, field.value)
 		}
 	}
-	o.Size = cmp.Or(o.Size, defaultBatchSize)
+	o.Size = cmp.Or(o.Size, DefaultBatchSize)
 	o.Ahead = cmp.Or(o.Ahead, defaultAhead)
 	return o, nil
 }
@@ -59,8 +68,7 @@ func (o BatchOptions) withDefaults() (BatchOptions, error) {
 // BatchCount returns the number of batches of an epoch, the last short one
 // included. A size of 0 stands for the default, as in BatchOptions.
 func (e *Examples) BatchCount(size int) int {
-	size = cmp.Or(max(size, 0), defaultBatchSize)
-	return (e.Len() + size - 1) / size
+	return BatchCount(e.Len(), cmp.Or(max(size, 0), DefaultBatchSize))
 }
 
 // Batches returns the batches of one epoch in order. Each has memory of its

@@ -46,8 +46,14 @@ func newExamples(examples []example, o Options) *Examples {
 	return e
 }
 
-// Len returns the number of examples.
-func (e *Examples) Len() int { return len(e.examples) }
+// Len returns the number of examples; 0 for nil, which Data has in place of a
+// split that is not there.
+func (e *Examples) Len() int {
+	if e == nil {
+		return 0
+	}
+	return len(e.examples)
+}
 
 // Shape returns the shape of each image.
 func (e *Examples) Shape() imagefile.Shape { return e.shape }

@@ -17,7 +17,7 @@
 //
 // JPEG comes out as libjpeg, hence Pillow and Keras, decodes it: chroma that
 // was stored at half size is interpolated, where Go's own conversion repeats
-// it. Pixels are within 3 levels of Pillow's. Only in YCCK files is subsampled
+// it. Pixels are within 4 levels of Pillow's. Only in YCCK files is subsampled
 // chroma repeated, and CMYK files without Adobe's marker are refused.
 //
 // Transparency is dropped, not blended, as Pillow's convert("RGB") does; 16
@@ -38,7 +38,7 @@ import (
 
 // MaxPixels is the largest image that is decoded: 64 megapixels. A file of a
 // few kilobytes can announce more than a machine's memory.
-const MaxPixels = 64 << 20
+const MaxPixels = 64_000_000
 
 // Shape is the size of a model's input image.
 type Shape struct {
@@ -60,7 +60,7 @@ func (s Shape) Check() error {
 	case s.Height < 1 || s.Width < 1:
 		return fmt.Errorf("image shape %s: height and width must be at least 1", s)
 	case s.Height > MaxPixels/s.Width:
-		return fmt.Errorf("image shape %s: more than %d megapixels", s, MaxPixels>>20)
+		return fmt.Errorf("image shape %s: more than %d megapixels", s, MaxPixels/1_000_000)
 	}
 	return nil
 }
@@ -144,7 +144,7 @@ func (k kind) size(r io.Reader) (image.Point, error) {
 	case config.Width < 1 || config.Height < 1:
 		return image.Point{}, fmt.Errorf("its %s header says %dx%d pixels", k.name, config.Width, config.Height)
 	case config.Width > MaxPixels/config.Height:
-		return image.Point{}, fmt.Errorf("it has %dx%d pixels, more than %d megapixels", config.Width, config.Height, MaxPixels>>20)
+		return image.Point{}, fmt.Errorf("it has %dx%d pixels, more than %d megapixels", config.Width, config.Height, MaxPixels/1_000_000)
 	}
 	return image.Pt(config.Width, config.Height), nil
 }

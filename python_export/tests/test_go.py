@@ -162,3 +162,28 @@ def test_real_images_through_the_program(full: Full, residual: Residual, tmp_pat
     assert measured["correct"] == trained["test"]["correct"]
     assert measured["loss"] == pytest.approx(trained["test"]["loss"], rel=1e-6)
     assert sorted(measured["per_class"]) == sorted(p.name for p in (tmp_path / "cifar10" / "test").iterdir())
+
+
+def test_both_sides_have_one_version():
+    from python_export import __version__
+
+    said = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True, check=True).stdout
+    assert said.split()[2] == __version__
+
+
+def test_a_layer_of_several_outputs_can_be_inspected(residual: Residual, tmp_path: Path):
+    import keras
+
+    from python_export import export
+
+    class Halves(keras.layers.Layer):
+        def call(self, inputs):
+            return inputs[:, :4], inputs[:, 4:]
+
+    image = keras.Input((8, 8, 3))
+    top, bottom = Halves(name="halves")(image)
+    merged = keras.layers.Flatten()(keras.layers.Add()([top, bottom]))
+    model = keras.Model(image, keras.layers.Dense(2, activation="softmax")(merged))
+    export(model, tmp_path / "model", classes=("a", "b"))
+    layers = residual("summary", tmp_path / "model")["layers"]
+    assert {layer["name"]: layer["output_shape"] for layer in layers}["halves"] is None

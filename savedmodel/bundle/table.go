@@ -12,10 +12,10 @@ import (
 // blocks of entries sorted by key, an index block that points at them, and a
 // footer that points at the index block.
 const (
-	footerSize   = 48
-	tableMagic   = 0xdb4775248b80fb57
-	trailerSize  = 5 // of a block: compression, masked CRC-32C
-	noCompresson = 0
+	footerSize    = 48
+	tableMagic    = 0xdb4775248b80fb57
+	trailerSize   = 5 // of a block: compression, masked CRC-32C
+	noCompression = 0
 )
 
 var (
@@ -108,7 +108,7 @@ func blockEntries(data []byte, h handle) ([]byte, error) {
 	if sum := crc32.Checksum(block[:h.size+1], castagnoli); binary.LittleEndian.Uint32(trailer[1:]) != mask(sum) {
 		return nil, errors.New("its checksum is wrong")
 	}
-	if trailer[0] != noCompresson {
+	if trailer[0] != noCompression {
 		return nil, fmt.Errorf("it is compressed (type %d), which TensorFlow does not do", trailer[0])
 	}
 	if len(content) < 4 {

@@ -18,6 +18,7 @@ package tensor
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"unsafe"
 )
@@ -114,6 +115,9 @@ func elements(shape []int) (int, error) {
 	for _, dim := range shape {
 		if dim < 0 {
 			return 0, fmt.Errorf("make tensor: shape %v has a negative dimension", shape)
+		}
+		if dim > 0 && size > math.MaxInt/8/dim { // 8: the widest element
+			return 0, fmt.Errorf("make tensor: shape %v has too many elements", shape)
 		}
 		size *= dim
 	}

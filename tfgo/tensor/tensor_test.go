@@ -53,7 +53,7 @@ func check[T tensor.Element](t *testing.T, want []T) {
 }
 
 func TestOfRefusesShapesThatDoNotFit(t *testing.T) {
-	for _, shape := range [][]int{{2}, {4}, {2, 2}, {-1}, {3, -1}, {0}, {}} {
+	for _, shape := range [][]int{{1 << 62, 4}, {1 << 32, 1 << 32}, {2}, {4}, {2, 2}, {-1}, {3, -1}, {0}, {}} {
 		if _, err := tensor.Of(make([]float32, 3), shape...); err == nil {
 			t.Errorf("3 elements fit shape %v", shape)
 		}

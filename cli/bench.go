@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/residual-go/residual/pipeline"
+	"github.com/residual-go/residual/pipeline/dataset"
 	"github.com/residual-go/residual/pipeline/imagefile"
 	"github.com/residual-go/residual/savedmodel"
 	"github.com/residual-go/residual/tfgo/tensor"
@@ -107,41 +109,36 @@ func bench(c *cli.Context) error {
 	return reportBench(c, result)
 }
 
-// bencher times calls of a model.
+// bencher times a model.
 type bencher struct {
 	model *savedmodel.Model
 	shape imagefile.Shape
 	steps int
 }
 
-func (b bencher) train(ctx context.Context, batch int) (*speedResult, error) {
-	images, labels, err := b.noise(batch)
+// train times steps as the train loop takes them, without the waiting for data.
+func (b bencher) train(ctx context.Context, batchSize int) (*speedResult, error) {
+	batch, err := b.noise(batchSize)
 	if err != nil {
 		return nil, err
 	}
-	inputs := map[string]tensor.Tensor{
-		"images": images, "labels": labels,
-		"learning_rate": tensor.Scalar(float32(1e-6)), // so that no weight runs away
-	}
-	if s, _ := b.model.Signature(pipeline.TrainSignature); len(s.Inputs) > len(inputs) {
-		inputs["seed"], err = tensor.Of([]int64{0, 0}, 2)
+	o := pipeline.Options{Epochs: 1, BatchSize: batchSize, LearningRate: 1e-6} // so that no weight runs away
+	var times []time.Duration
+	for step, err := range pipeline.Steps(ctx, b.model, repeated{batch, warmUp + b.steps}, o) {
 		if err != nil {
 			return nil, err
 		}
+		times = append(times, step.Duration-step.Wait)
 	}
-	times, err := b.time(ctx, pipeline.TrainSignature, inputs)
-	if err != nil {
-		return nil, err
-	}
-	return speed(times, batch), nil
+	return speed(measured(times), batchSize), nil
 }
 
-func (b bencher) predict(ctx context.Context, batch int) (*speedResult, error) {
-	times, err := b.timePredict(ctx, batch)
+func (b bencher) predict(ctx context.Context, batchSize int) (*speedResult, error) {
+	times, err := b.timePredict(ctx, batchSize)
 	if err != nil {
 		return nil, err
 	}
-	result := speed(times, batch)
+	result := speed(times, batchSize)
 	alone, err := b.timePredict(ctx, 1)
 	if err != nil {
 		return nil, err
@@ -150,46 +147,61 @@ func (b bencher) predict(ctx context.Context, batch int) (*speedResult, error) {
 	return result, nil
 }
 
-func (b bencher) timePredict(ctx context.Context, batch int) ([]time.Duration, error) {
-	images, _, err := b.noise(batch)
+func (b bencher) timePredict(ctx context.Context, batchSize int) ([]time.Duration, error) {
+	batch, err := b.noise(batchSize)
 	if err != nil {
 		return nil, err
 	}
-	return b.time(ctx, pipeline.PredictSignature, map[string]tensor.Tensor{"images": images})
-}
-
-// time returns the durations of b.steps calls, sorted, after a warm-up.
-func (b bencher) time(ctx context.Context, signature string, inputs map[string]tensor.Tensor) ([]time.Duration, error) {
-	times := make([]time.Duration, 0, b.steps)
-	for i := range warmUp + b.steps {
+	var times []time.Duration
+	for range warmUp + b.steps {
 		begun := time.Now()
-		if _, err := b.model.Call(ctx, signature, inputs); err != nil {
+		if _, err := pipeline.Predict(ctx, b.model, batch.Images); err != nil {
 			return nil, err
 		}
-		if i >= warmUp {
-			times = append(times, time.Since(begun))
-		}
+		times = append(times, time.Since(begun))
 	}
-	slices.Sort(times)
-	return times, nil
+	return measured(times), nil
+}
+
+// measured returns the times after the warm-up, sorted.
+func measured(times []time.Duration) []time.Duration {
+	return slices.Sorted(slices.Values(times[warmUp:]))
 }
 
 // noise makes a batch of random images with random labels.
-func (b bencher) noise(n int) (images, labels tensor.Tensor, err error) {
+func (b bencher) noise(n int) (batch dataset.Batch, err error) {
 	random := rand.New(rand.NewPCG(1, 2))
 	pixels := make([]byte, n*b.shape.Size())
 	for i := range pixels {
 		pixels[i] = byte(random.Uint32())
 	}
-	numbers := make([]int64, n)
-	for i := range numbers {
-		numbers[i] = random.Int64N(int64(len(b.model.Info().Metadata.Classes)))
+	labels := make([]int64, n)
+	for i := range labels {
+		labels[i] = random.Int64N(int64(len(b.model.Info().Metadata.Classes)))
 	}
-	if images, err = tensor.Of(pixels, n, b.shape.Height, b.shape.Width, b.shape.Channels); err != nil {
-		return
+	if batch.Images, err = tensor.Of(pixels, n, b.shape.Height, b.shape.Width, b.shape.Channels); err != nil {
+		return batch, err
 	}
-	labels, err = tensor.Of(numbers, n)
-	return
+	batch.Labels, err = tensor.Of(labels, n)
+	return batch, err
+}
+
+// repeated is data that gives one batch again and again.
+type repeated struct {
+	batch dataset.Batch
+	times int
+}
+
+func (r repeated) Len() int { return r.times * r.batch.Labels.Shape()[0] }
+
+func (r repeated) Batches(context.Context, dataset.BatchOptions) iter.Seq2[dataset.Batch, error] {
+	return func(yield func(dataset.Batch, error) bool) {
+		for range r.times {
+			if !yield(r.batch, nil) {
+				return
+			}
+		}
+	}
 }
 
 // speed turns sorted times into images a second.

@@ -86,14 +86,6 @@ type Options struct {
 	Progress func(Progress)
 }
 
-// Progress is how far Open or Download is.
-type Progress struct {
-	Doing string // such as "download cifar-10-binary.tar.gz"
-	Unit  string // "bytes" or "images"
-	Done  int64
-	Total int64 // 0 where it is not known
-}
-
 const defaultMemoryBytes = 1 << 30
 
 // Open opens a dataset by its name or its folder.

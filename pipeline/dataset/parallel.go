@@ -43,29 +43,3 @@ func forEach(ctx context.Context, n int, f func(i int) error) error {
 	}
 	return first
 }
-
-// reporter counts for a Progress function, which it calls a hundred times in
-// all and never twice at once.
-type reporter struct {
-	mu     sync.Mutex
-	call   func(Progress)
-	p      Progress
-	called int64
-}
-
-func newReporter(call func(Progress), p Progress) *reporter {
-	return &reporter{call: call, p: p}
-}
-
-func (r *reporter) add(n int64) {
-	if r.call == nil {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.p.Done += n
-	if r.p.Done-r.called >= r.p.Total/100 || r.p.Done == r.p.Total {
-		r.called = r.p.Done
-		r.call(r.p)
-	}
-}

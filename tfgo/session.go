@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	tf "github.com/wamuir/graft/tensorflow"
@@ -34,12 +35,28 @@ func LoadSavedModel(dir string, o Options) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configure session: %w", err)
 	}
-	model, err := tf.LoadSavedModel(dir, []string{"serve"}, &tf.SessionOptions{Target: o.Target, Config: config})
+	var model *tf.SavedModel
+	load := func() error {
+		model, err = tf.LoadSavedModel(dir, []string{"serve"}, &tf.SessionOptions{Target: o.Target, Config: config})
+		return err
+	}
+	// The first run of a process, which restores the variables here, logs what
+	// no level holds back in some versions of TensorFlow.
+	loaded := false
+	firstLoad.Do(func() {
+		loaded = true
+		err = quietly(load)
+	})
+	if !loaded {
+		err = load()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("load saved model %s: %w", dir, err)
 	}
 	return &Session{graph: model.Graph, session: model.Session}, nil
 }
+
+var firstLoad sync.Once
 
 // Close frees the session's variables. It waits for calls of Run.
 func (s *Session) Close() error { return s.session.Close() }

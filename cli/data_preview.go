@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/residual-go/residual/pipeline/dataset"
 	"github.com/residual-go/residual/pipeline/plot"
 )
 
@@ -21,11 +22,10 @@ func preview(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	const columns = 4 // the article's grid
 	var rows []plot.Row
 	for _, s := range splitsOf(data) {
 		row := plot.Row{Title: s.name}
-		for i := range min(columns, s.examples.Len()) {
+		for _, i := range firstOf(s.examples) {
 			img, err := imageOf(s.examples, i)
 			if err != nil {
 				return err
@@ -47,4 +47,31 @@ func preview(c *cli.Context) error {
 	}
 	return printLine(c, "%s training and %s test images of %d classes; the first of them are in %s",
 		formatCount(counts["train"]), formatCount(counts["test"]), len(data.Train.Classes()), out)
+}
+
+// firstOf chooses the first four examples, as the published grid does. Where
+// they are all of one class, as in class folders, it takes the first of each of
+// four classes.
+func firstOf(examples *dataset.Examples) []int {
+	const columns = 4
+	var first, ofClasses []int
+	seen := map[int]bool{}
+	for i := range examples.Len() {
+		if len(first) < columns {
+			first = append(first, i)
+		}
+		if label := examples.Label(i); !seen[label] {
+			seen[label] = true
+			ofClasses = append(ofClasses, i)
+		}
+	}
+	for _, i := range first {
+		if examples.Label(i) != examples.Label(first[0]) {
+			return first
+		}
+	}
+	if len(ofClasses) == 1 {
+		return first
+	}
+	return ofClasses[:min(columns, len(ofClasses))]
 }

@@ -68,7 +68,6 @@ func examine() []finding {
 	if err != nil {
 		findings = append(findings, finding{
 			Name: "C library", Problem: err.Error(), Fatal: true,
-			Mend: "run `make build` in a checkout, or `pip install tensorflow-cpu` and set " + tfgo.LibraryVariable,
 		})
 	} else {
 		findings = append(findings, finding{Name: "C library", Value: fmt.Sprintf("TensorFlow %s, %s", library.Version, library.Path)})

@@ -35,7 +35,7 @@ func (m *meter) show(p dataset.Progress) {
 	}
 	text := p.Doing + ": " + amount(p.Done, p.Unit)
 	if p.Total > 0 {
-		text += fmt.Sprintf(" of %s (%d%%)", amount(p.Total, p.Unit), 100*p.Done/p.Total)
+		text = fmt.Sprintf("%s: %d %% of %s", p.Doing, 100*p.Done/p.Total, amount(p.Total, p.Unit))
 	}
 	if m.terminal {
 		m.next, m.dirty = now.Add(100*time.Millisecond), true

@@ -85,6 +85,9 @@ func train(c *cli.Context) error {
 	}
 	if fitErr != nil {
 		note(c, "stopped after step %d; the model as it was then is in %s", result.Steps, t.dir.model())
+		if c.Bool(jsonFlag.Name) {
+			return errors.Join(fitErr, t.report(c, result))
+		}
 		return fitErr
 	}
 	return t.report(c, result)

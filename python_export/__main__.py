@@ -135,7 +135,12 @@ def _export(options: argparse.Namespace) -> None:
         "seconds": round(exported.seconds, 1),
     }
     counts = description["parameters"]
-    print(f"exported {options.recipe} to {exported.path} in {exported.seconds:.0f} s")
+    image = description["image"]
+    print(
+        f"exported {description['name']} to {exported.path} in {exported.seconds:.0f} s: "
+        f"{len(description['classes'])} classes, images {image['height']}x{image['width']}, "
+        f"upsampling {options.upsample}"
+    )
     print(f"  parameters  {counts['total']:,} ({counts['trainable']:,} trainable)")
     print(f"  signatures  {', '.join(exported.signatures)}")
     for note in exported.notes:

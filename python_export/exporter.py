@@ -68,7 +68,7 @@ def export(
     targets = [out] if save_keras is None else [out, Path(save_keras)]
     disk.check_free(*targets)
     image = image or _image_shape(model)
-    _check(model, image, classes, preprocess, batch_norm)
+    _check(model, image, classes, preprocess, batch_norm, defaults or {})
     optimizer = _fresh(optimizer or keras.optimizers.SGD(0.01))
     copy = clone(model, batch_norm)
     program = Program(copy, optimizer, preprocess, from_logits)
@@ -135,6 +135,7 @@ def _check(
     classes: Sequence[str],
     preprocess: Preprocess,
     batch_norm: str,
+    defaults: Mapping[str, Any],
 ) -> None:
     if keras.backend.backend() != "tensorflow":
         raise ExportError(f'Keras runs on "{keras.backend.backend()}", expected KERAS_BACKEND=tensorflow')
@@ -142,6 +143,14 @@ def _check(
         raise ExportError(f'batch_norm is "{batch_norm}", expected "fused" or "keras"')
     if isinstance(classes, str) or len(classes) < 2 or len(set(classes)) != len(classes) or not all(classes):
         raise ExportError(f"classes is {classes!r}, expected at least two names, none empty, none twice")
+    if image[2] != 3:
+        raise ExportError(f"the model's images have {image[2]} channels, expected 3 (red, green, blue)")
+    for name, value in defaults.items():
+        if name not in metadata.DEFAULTS or type(value) is not type(metadata.DEFAULTS[name]):
+            raise ExportError(
+                f"defaults has {name!r}: {value!r}, expected some of {metadata.DEFAULTS}, "
+                "with values of the same types"
+            )
     try:
         preprocess.check_channels(image[2])
     except ValueError as error:

@@ -3,6 +3,7 @@ package savedmodel_test
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/residual-go/residual/pipeline"
 	"github.com/residual-go/residual/pipeline/dataset"
@@ -27,7 +28,7 @@ func train(ctx context.Context) (accuracy float64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return result.Test.Accuracy, model.Save(ctx, "models/trained/1")
+	return result.Test.Accuracy, model.Save(ctx, fmt.Sprintf("models/trained/%d", time.Now().Unix()))
 }
 
 func predict(ctx context.Context, files ...string) error {

@@ -13,7 +13,8 @@ import (
 )
 
 // Save writes the model with its variables as they are now to dir, a new
-// directory, as a SavedModel that TensorFlow Serving, Keras and Open load. The
+// directory, as a SavedModel that TensorFlow Serving, tf.saved_model.load,
+// keras.layers.TFSMLayer and Open load. The
 // directory appears whole or not at all; its parents are made.
 func (m *Model) Save(ctx context.Context, dir string) (err error) {
 	dir = filepath.Clean(dir)

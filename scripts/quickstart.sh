@@ -24,10 +24,12 @@ fi
 step "Train: 5 epochs of 3,000 drawn images, batch 32, from random weights"
 $residual train --model "$model" --data synthetic --limit 3000 --batch-size 32 --epochs 5 --out "$run"
 
+echo "(Test accuracy lags behind in the first few hundred steps: BatchNorm's moving averages are still filling.)"
+
 step "Evaluate: 1,000 test images, none of which was trained on"
 $residual evaluate --model "$run" --data synthetic
 
-step "Predict: a test image of each class, by its folder's name"
+step "Predict: a drawn test image of each class, by its folder's name (a class is a pattern here, not an animal)"
 if [ ! -e "$images" ]; then
 	$residual data unpack --data synthetic --limit 10 --out "$images"
 fi

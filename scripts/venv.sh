@@ -31,7 +31,9 @@ rm -f .venv/residual-*
 .venv/bin/python -m pip install --quiet --disable-pip-version-check \
 	"tensorflow-cpu==$version" -r python_export/requirements.txt ||
 	fail "pip could not install tensorflow-cpu $version: look at its message above; it needs a network (or an index of its own, PIP_INDEX_URL) and 2 GB of disk"
-ln -sfn "$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tensorflow" .venv/tensorflow
+site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+pwd >"$site/residual.pth" # .venv's Python finds python_export from everywhere
+ln -sfn "$site/tensorflow" .venv/tensorflow
 [ -e .venv/tensorflow/libtensorflow_cc.so.2 ] ||
 	fail ".venv/tensorflow has no libtensorflow_cc.so.2: this wheel of TensorFlow does not bring the C library; remove .venv and run make again"
 touch "$stamp"

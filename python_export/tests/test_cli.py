@@ -161,7 +161,7 @@ def test_help_has_an_example_and_every_flag(command_line):
 def test_success_says_where_and_what(full):
     assert full.stderr == ""
     *human, last = full.stdout.splitlines()
-    assert human[0].startswith(f"exported keras to {full.folder} in ")
+    assert human[0].startswith(f"exported resnet50_classifier to {full.folder} in ")
     assert "26,215,818 (26,162,698 trainable)" in human[1]
     assert "train, evaluate, serving_default" in human[2]
     said = json.loads(last)

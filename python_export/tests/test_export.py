@@ -33,7 +33,7 @@ class Subclassed(keras.Model):
 def test_sequential_with_dropout_and_logits(tmp_path):
     model = keras.Sequential(
         [
-            keras.Input((8, 8, 1)),
+            keras.Input((8, 8, 3)),
             layers.Conv2D(6, 3, use_bias=False, name="conv"),
             layers.BatchNormalization(scale=False, name="norm"),
             layers.ReLU(),
@@ -56,12 +56,11 @@ def test_sequential_with_dropout_and_logits(tmp_path):
     assert described == exported.description
     assert (described["recipe"], described["seed"], described["name"]) == (None, None, "mine")
     assert described["random_layers"] == ["drop"]
-    assert described["image"] == {"height": 8, "width": 8, "channels": 1}
+    assert described["image"] == {"height": 8, "width": 8, "channels": 3}
     assert described["from_logits"] is True
     assert described["preprocess"]["mean"] == [1.0]
     assert described["defaults"] == {"epochs": 9, "batch_size": 64, "learning_rate": 0.01, "shuffle": True}
     images, labels = blobs(12, classes=2)
-    images = images[..., :1]
     with Driver(exported.path) as driver:
         probabilities = driver.call("serving_default", images=images)["probabilities"]
         losses = [
@@ -251,3 +250,20 @@ def test_an_error_at_the_last_moment_leaves_nothing(tmp_path, monkeypatch, error
     with pytest.raises(type(error)):
         export(small_cnn(), tmp_path / "deep" / "m", classes=names(3), save_keras=tmp_path / "s.keras")
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "defaults", [{"lr": 0.1}, {"batch_size": "x"}, {"epochs": 1.5}, {"shuffle": 1}, {"learning_rate": 1}]
+)
+def test_defaults_that_go_would_not_take_are_refused(tmp_path, defaults):
+    with pytest.raises(ExportError, match=f"defaults has '{next(iter(defaults))}'"):
+        export(small_cnn(), tmp_path / "model", classes=names(3), defaults=defaults)
+    assert not (tmp_path / "model").exists()
+
+
+def test_images_of_one_channel_are_refused(tmp_path):
+    model = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
+    )
+    with pytest.raises(ExportError, match="1 channels, expected 3"):
+        export(model, tmp_path / "model", classes=names(3))

@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 )
@@ -38,6 +39,9 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	var silent silentExit
+	if errors.Is(err, syscall.EPIPE) { // as `residual inspect | head` ends it
+		return exitSignal + int(syscall.SIGPIPE)
+	}
 	if !errors.As(err, &silent) {
 		fmt.Fprintf(stderr, "residual: %s\n", describe(ctx, err))
 	}

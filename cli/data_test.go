@@ -5,6 +5,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -87,5 +88,24 @@ func TestFilesThatAreNoImagesAreTold(t *testing.T) {
 	}
 	if o := must(t, "evaluate", "--model", pets, "--data", "pets", "--quiet"); o.stderr != "" {
 		t.Errorf("--quiet printed %q", o.stderr)
+	}
+}
+
+// A class's name becomes a folder's.
+func TestUnpackStaysInItsFolder(t *testing.T) {
+	for _, class := range []string{"../escaped", "a/b", ".hidden", ".."} {
+		t.Chdir(t.TempDir())
+		write(t, "cifar/batches.meta.txt", []byte(class+"\nb\nc\nd\ne\nf\ng\nh\ni\nj\n"))
+		var records []byte
+		for label := range byte(10) {
+			records = append(append(records, label), make([]byte, 3072)...)
+		}
+		write(t, "cifar/data_batch_1.bin", records)
+		write(t, "cifar/test_batch.bin", records)
+		before := files(t, ".")
+		refused(t, run("data", "unpack", "--data", "cifar", "--out", "sub/images"), 1, "unpack data", fmt.Sprintf("%q", class))
+		if after := files(t, "."); !slices.Equal(before, after) {
+			t.Errorf("class %q left %v", class, after)
+		}
 	}
 }

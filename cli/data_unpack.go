@@ -6,6 +6,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -24,6 +25,9 @@ func unpack(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := checkFolderNames(data.Train.Classes()); err != nil {
+		return err
+	}
 	undoParents, err := makeParents(out)
 	if err != nil {
 		return fmt.Errorf("unpack data: %w", err)
@@ -33,7 +37,7 @@ func unpack(c *cli.Context) (err error) {
 			undoParents()
 		}
 	}()
-	draft, err := os.MkdirTemp(filepath.Dir(out), "."+filepath.Base(out)+".tmp-*")
+	draft, err := os.MkdirTemp(filepath.Dir(out), ".residual-*")
 	if err != nil {
 		return fmt.Errorf("unpack data: %w", err)
 	}
@@ -55,6 +59,16 @@ func unpack(c *cli.Context) (err error) {
 		return printJSON(c, map[string]any{"path": out, "examples": counts})
 	}
 	return printLine(c, "%s training and %s test images are in %s", formatCount(counts["train"]), formatCount(counts["test"]), out)
+}
+
+// checkFolderNames refuses classes whose names would lead elsewhere as folders.
+func checkFolderNames(classes []string) error {
+	for _, class := range classes {
+		if filepath.Base(class) != class || strings.HasPrefix(class, ".") || !filepath.IsLocal(class) {
+			return fmt.Errorf("unpack data: the class %q cannot be the name of a folder", class)
+		}
+	}
+	return nil
 }
 
 // writeImages writes a split as CLASS/0001.png, counting in each class.

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	pb "github.com/wamuir/graft/tensorflow/core/protobuf/for_core_protos_go_proto"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/residual-go/residual/savedmodel/modeltest"
 )
@@ -107,6 +109,24 @@ func TestEvaluateWithoutAPlaceForThePicture(t *testing.T) {
 	check()
 }
 
+// leaveWidthOpen makes a graph's signature say nothing of how many classes there
+// are.
+func leaveWidthOpen(t *testing.T, path string) {
+	t.Helper()
+	var model pb.SavedModel
+	if err := proto.Unmarshal([]byte(read(t, path)), &model); err != nil {
+		t.Fatal(err)
+	}
+	for _, graph := range model.MetaGraphs {
+		graph.SignatureDef["serving_default"].Outputs["probabilities"].GetTensorShape().Dim[1].Size = -1
+	}
+	data, err := proto.Marshal(&model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, data)
+}
+
 // A model of many classes keeps its table within a screen.
 func TestEvaluateOfManyClasses(t *testing.T) {
 	small, dir := modeltest.Dir(t, modeltest.Small), filepath.Join(t.TempDir(), "m")
@@ -128,6 +148,7 @@ func TestEvaluateOfManyClasses(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, path, data)
+	leaveWidthOpen(t, filepath.Join(dir, "saved_model.pb"))
 	// The net has ten outputs, so only images of the first ten are fed.
 	o := run("evaluate", "--model", dir, "--data", "synthetic", "--limit", "10", "--quiet")
 	if o.code != 0 {

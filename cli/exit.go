@@ -37,6 +37,9 @@ func (e signalError) Error() string {
 // The second one ends the process.
 func withSignals(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
+	// A reader that has gone away makes writing an error instead of ending the
+	// process: a run whose log is no longer read goes on.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	if !signal.Ignored(syscall.SIGHUP) { // as nohup wants it

@@ -244,3 +244,11 @@ func TestExportHelpIsPythons(t *testing.T) {
 		t.Errorf("Python's options (-) and the command's (+):\n%s", diff)
 	}
 }
+
+func TestExportTellsThatPythonWasKilled(t *testing.T) {
+	python := filepath.Join(t.TempDir(), "python")
+	if err := os.WriteFile(python, []byte("#!/bin/sh\nkill -9 $$\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, finish(t, process(t, []string{"export", "--out", "a"}, "RESIDUAL_PYTHON="+python)), 1, "run Python", "killed", "memory")
+}

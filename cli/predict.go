@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"strconv"
+
 	"github.com/urfave/cli/v2"
 
 	"github.com/residual-go/residual/pipeline"
@@ -69,11 +71,19 @@ func reportPredictions(c *cli.Context, predictions []prediction) error {
 	}
 	var rows [][]string
 	for _, p := range predictions {
-		name := p.Path
+		name := printable(p.Path)
 		for _, guess := range p.Top {
 			rows = append(rows, []string{name, guess.Class, formatPercent(float64(guess.Probability))})
 			name = "" // said once
 		}
 	}
 	return printLine(c, "%s", trimEnd(table(rows)))
+}
+
+// printable returns a name that a terminal can show: as it is, or quoted.
+func printable(name string) string {
+	if quoted := strconv.Quote(name); quoted != `"`+name+`"` {
+		return quoted
+	}
+	return name
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -65,12 +66,16 @@ func runPython(c *cli.Context, python, root string, args []string) error {
 	}
 	// In a group of its own, so that Ctrl-C reaches it once, not twice: the
 	// second would end its cleaning up.
-	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	runtime.LockOSThread() // which Pdeathsig watches
+	defer runtime.UnlockOSThread()
 	command.Env = append(os.Environ(), "PYTHONSAFEPATH=1") // not the user's directory, whatever is in it
 	if root != "" {
 		path := root
-		if set := os.Getenv("PYTHONPATH"); set != "" { // an empty part would stand for the user's directory
-			path += string(os.PathListSeparator) + set
+		for _, part := range filepath.SplitList(os.Getenv("PYTHONPATH")) {
+			if part != "" { // it would stand for the user's directory
+				path += string(os.PathListSeparator) + part
+			}
 		}
 		command.Env = append(command.Env, "PYTHONPATH="+path)
 	}
@@ -81,6 +86,8 @@ func runPython(c *cli.Context, python, root string, args []string) error {
 	switch {
 	case c.Context.Err() != nil:
 		return context.Canceled
+	case errors.As(err, &exit) && exit.ExitCode() < 0:
+		return fmt.Errorf("run Python: %w (was there not enough memory?)", err)
 	case errors.As(err, &exit):
 		return silentExit(exit.ExitCode())
 	case err != nil:

@@ -327,3 +327,23 @@ func TestACurveThatCannotBeWrittenEndsARunThatKeepsItsModel(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Whoever reads the log may go away, as head does; the run must not.
+func TestAClosedLogDoesNotEndARun(t *testing.T) {
+	dir := t.TempDir()
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader.Close()
+	command := process(t, []string{"train", "--model", modeltest.Dir(t, modeltest.Small), "--data", "synthetic", "--limit", "100", "--batch-size", "20", "--epochs", "2", "--out", filepath.Join(dir, "run")})
+	command.Stderr = writer
+	err = command.Run()
+	writer.Close()
+	if err != nil {
+		t.Errorf("the run ended: %v", err)
+	}
+	if _, err := savedmodel.Inspect(filepath.Join(dir, "run")); err != nil {
+		t.Error(err)
+	}
+}

@@ -68,6 +68,9 @@ func train(c *cli.Context) error {
 		return err
 	}
 	defer model.Close()
+	if err := model.CheckSave(); err != nil {
+		return err
+	}
 	remove, err := t.dir.create(t.config(c))
 	if err != nil {
 		return err

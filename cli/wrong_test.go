@@ -222,17 +222,17 @@ func TestWrongModels(t *testing.T) {
 		{"metadata cut", damaged("assets.extra/residual.json", func(content string) string { return content[:len(content)/2] }), "summary --model m", []string{"m/assets.extra/residual.json"}},
 		{"metadata from tomorrow", damaged("assets.extra/residual.json", replace(`"format": 1`, `"format": 2`)), "train --model m --data synthetic", []string{"residual.json", "format is 2"}},
 		{"images of other shape than described", damaged("assets.extra/residual.json", replace(`"height": 32`, `"height": 16`)),
-			"train --quiet --model m --data synthetic --limit 10", []string{`"train"`, `"images"`, "uint8 [N,32,32,3]", "[10,16,32,3]"}},
+			"train --quiet --model m --data synthetic --limit 10", []string{"m/assets.extra/residual.json", "[16 32 3]", "images uint8 [N,32,32,3]"}},
 		{"images of other shape, evaluated", damaged("assets.extra/residual.json", replace(`"height": 32`, `"height": 16`)),
-			"evaluate --quiet --model m --data synthetic --limit 10", []string{`"evaluate"`, `"images"`, "uint8 [N,32,32,3]", "[10,16,32,3]"}},
+			"evaluate --quiet --model m --data synthetic --limit 10", []string{"m/assets.extra/residual.json", "[16 32 3]", "images uint8 [N,32,32,3]"}},
 		{"images of one channel", damaged("assets.extra/residual.json", replace(`"channels": 3`, `"channels": 1`)),
-			"train --model m --data synthetic", []string{"m: ", "1 channels", "only 3"}},
+			"train --model m --data synthetic", []string{"m/assets.extra/residual.json", "[32 32 1]", "images uint8 [N,32,32,3]"}},
 		{"a resize of another rule", damaged("assets.extra/residual.json", replace("shorter-side-centre-crop", "pad")),
 			"predict --model m x.png", []string{"m ", `"pad"`, `"shorter-side-centre-crop"`}},
 		{"more classes than probabilities", func(t *testing.T) {
 			write(t, "x.png", pngImage(t, 9, 9))
 			damaged("assets.extra/residual.json", replace(`"airplane"`, `"kite", "airplane"`))(t)
-		}, "predict --model m x.png", []string{"10 probabilities for 11 names"}},
+		}, "predict --model m x.png", []string{"m/assets.extra/residual.json", "11 classes", "probabilities float32 [N,10]"}},
 	} {
 		t.Run(test.name, test.run)
 	}

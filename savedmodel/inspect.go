@@ -96,6 +96,13 @@ func Inspect(dir string) (*Info, error) {
 // readGraph returns the graph tagged "serve" and the version of TensorFlow that
 // wrote it.
 func readGraph(path string) (string, *pb.MetaGraphDef, error) {
+	info, err := os.Stat(path)
+	if err == nil && (!info.Mode().IsRegular() || info.Size() > mostFiles) {
+		err = fmt.Errorf("%s is not a regular file of at most 1 GiB", path)
+	}
+	if err != nil {
+		return "", nil, fmt.Errorf("read model: %w", err)
+	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return "", nil, fmt.Errorf("read model: %w", err)

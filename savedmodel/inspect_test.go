@@ -132,6 +132,12 @@ func TestInspectAndOpenRefuseDamagedModels(t *testing.T) {
 		"metadata from tomorrow": {metadata, func([]byte) []byte { return []byte(`{"format": 99}`) }, "format is 99"},
 		"metadata of one class":  {metadata, func([]byte) []byte { return []byte(`{"format": 1, "classes": ["x"]}`) }, "1 classes"},
 		"metadata of twins":      {metadata, func([]byte) []byte { return []byte(`{"format": 1, "classes": ["x","x"]}`) }, `class "x" is empty or named twice`},
+		"metadata of other classes": {metadata, func([]byte) []byte {
+			return []byte(`{"format": 1, "classes": ["x","y"], "image": {"height": 32, "width": 32, "channels": 3}}`)
+		}, "it names 2 classes, the signature"},
+		"metadata of other images": {metadata, func(b []byte) []byte {
+			return []byte(strings.Replace(string(b), `"height": 32`, `"height": 64`, 1))
+		}, "its image is [64 32 3], the signature"},
 		"metadata without image": {metadata, func([]byte) []byte { return []byte(`{"format": 1, "classes": ["x","y"]}`) }, "image is 0x0x0"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/residual-go/residual/tfgo/tensor"
@@ -96,7 +99,10 @@ func readMetadata(dir string, signatures map[string]signature) (Metadata, json.R
 	if m.Format < 1 || m.Format > metadataFormat {
 		return Metadata{}, nil, fmt.Errorf("read metadata %s: its format is %d, this program reads 1 to %d", path, m.Format, metadataFormat)
 	}
-	if err := m.check(); err != nil {
+	if err = m.check(); err == nil {
+		err = m.checkSignatures(signatures)
+	}
+	if err != nil {
 		return Metadata{}, nil, fmt.Errorf("read metadata %s: %w", path, err)
 	}
 	return m, data, nil
@@ -116,8 +122,28 @@ func (m Metadata) check() error {
 		}
 		seen[class] = true
 	}
+	if d := m.Defaults; d.Epochs < 0 || d.BatchSize < 0 || d.LearningRate < 0 || d.LearningRate > math.MaxFloat32 {
+		return fmt.Errorf("its defaults are %+v", d)
+	}
 	if m.Image.Height < 1 || m.Image.Width < 1 || m.Image.Channels < 1 {
 		return fmt.Errorf("its image is %dx%dx%d", m.Image.Height, m.Image.Width, m.Image.Channels)
+	}
+	return nil
+}
+
+// checkSignatures compares what is said of images and classes with the graph.
+func (m Metadata) checkSignatures(signatures map[string]signature) error {
+	want := []int{tensor.AnySize, m.Image.Height, m.Image.Width, m.Image.Channels}
+	for _, name := range slices.Sorted(maps.Keys(signatures)) {
+		s := signatures[name]
+		images, ok := tensor.Find(s.public.Inputs, "images")
+		if ok && len(images.Shape) == 4 && !slices.Equal(images.Shape[1:], want[1:]) {
+			return fmt.Errorf("its image is %v, the signature %q takes %s", want[1:], name, images)
+		}
+		probabilities, ok := tensor.Find(s.public.Outputs, "probabilities")
+		if ok && len(probabilities.Shape) == 2 && probabilities.Shape[1] != tensor.AnySize && probabilities.Shape[1] != len(m.Classes) {
+			return fmt.Errorf("it names %d classes, the signature %q gives %s", len(m.Classes), name, probabilities)
+		}
 	}
 	return nil
 }

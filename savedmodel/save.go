@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/residual-go/residual/savedmodel/bundle"
 	"github.com/residual-go/residual/tfgo"
 	"github.com/residual-go/residual/tfgo/tensor"
 )
@@ -26,7 +27,7 @@ func (m *Model) Save(ctx context.Context, dir string) (err error) {
 	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return fmt.Errorf("save model: %w", err)
 	}
-	draft, err := os.MkdirTemp(parent, "."+filepath.Base(dir)+".tmp-*")
+	draft, err := os.MkdirTemp(parent, ".residual-*")
 	if err != nil {
 		return fmt.Errorf("save model: %w", err)
 	}
@@ -38,10 +39,14 @@ func (m *Model) Save(ctx context.Context, dir string) (err error) {
 			}
 		}
 	}()
-	if err := copyGraph(m.info.Dir, draft); err != nil {
+	if err := m.graph.write(draft); err != nil {
 		return err
 	}
-	if err := m.writeVariables(ctx, filepath.Join(draft, "variables", "variables")); err != nil {
+	prefix := filepath.Join(draft, "variables", "variables")
+	if err := m.writeVariables(ctx, prefix); err != nil {
+		return err
+	}
+	if _, err := bundle.Read(prefix); err != nil {
 		return err
 	}
 	if err := os.Chmod(draft, 0o755); err != nil { // MkdirTemp keeps others out
@@ -59,10 +64,10 @@ func (m *Model) Save(ctx context.Context, dir string) (err error) {
 // writeVariables runs the model's own saver: every SavedModel of TensorFlow 2
 // has one.
 func (m *Model) writeVariables(ctx context.Context, prefix string) error {
-	saver := m.info.saver
-	if saver.filename == "" || saver.save == "" {
-		return fmt.Errorf("%s has no saver", m.info.Dir)
+	if err := m.CheckSave(); err != nil {
+		return err
 	}
+	saver := m.info.saver
 	if err := os.MkdirAll(filepath.Dir(prefix), 0o755); err != nil {
 		return err
 	}
@@ -70,45 +75,14 @@ func (m *Model) writeVariables(ctx context.Context, prefix string) error {
 	return err
 }
 
-// copyGraph copies all of a SavedModel but its variables.
-func copyGraph(from, to string) error {
-	return copyTree(from, to, func(name string) bool { return name == "variables" })
-}
-
-// copyTree copies a folder, what links in it point at included, into one that
-// is there. skip chooses what is left out at the top.
-func copyTree(from, to string, skip func(name string) bool) error {
-	entries, err := os.ReadDir(from)
-	if err != nil {
-		return err
-	}
-	for _, entry := range entries {
-		if skip(entry.Name()) {
-			continue
-		}
-		source, target := filepath.Join(from, entry.Name()), filepath.Join(to, entry.Name())
-		info, err := os.Stat(source)
-		if err != nil {
-			return err
-		}
-		if !info.IsDir() {
-			err = copyFile(source, target)
-		} else if err = os.Mkdir(target, 0o755); err == nil {
-			err = copyTree(source, target, func(string) bool { return false })
-		}
-		if err != nil {
-			return err
+// CheckSave says whether the model can be saved, before anybody trains it.
+func (m *Model) CheckSave() error {
+	for _, name := range []string{m.info.saver.filename, m.info.saver.save} {
+		if !m.session.Has(name) {
+			return fmt.Errorf("%s has no saver (saver_def names the tensor %q)", m.info.Dir, name)
 		}
 	}
 	return nil
-}
-
-func copyFile(from, to string) error {
-	data, err := os.ReadFile(from)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(to, data, 0o644)
 }
 
 // syncTree brings all files and directories under dir to the disk.

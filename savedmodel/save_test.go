@@ -127,3 +127,32 @@ func TestSaveLeavesNothingWhenItFails(t *testing.T) {
 		t.Error("Save went below a file")
 	}
 }
+
+// Hours lie between opening a model and saving it.
+func TestSaveWritesTheGraphThatWasOpened(t *testing.T) {
+	dir := modeltest.Copy(t, modeltest.Small)
+	model := open(t, dir)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(dir, os.DirFS(modeltest.Dir(t, modeltest.Pets))); err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "saved")
+	if err := model.Save(t.Context(), out); err != nil {
+		t.Fatal(err)
+	}
+	if saved := open(t, out); saved.Info().Metadata.Name != "small" {
+		t.Errorf("the saved model is %q", saved.Info().Metadata.Name)
+	}
+}
+
+func TestOpenRefusesFoldersThatCannotBeSaved(t *testing.T) {
+	dir := modeltest.Copy(t, modeltest.Small)
+	if err := os.Symlink("..", filepath.Join(dir, "assets", "up")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := savedmodel.Open(dir, savedmodel.Options{}); err == nil {
+		t.Error("Open took a folder that holds itself")
+	}
+}

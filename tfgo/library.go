@@ -59,7 +59,7 @@ var load = sync.OnceValues(func() (Library, error) {
 		}
 		failures = append(failures, err)
 	}
-	return Library{}, choose(failures)
+	return Library{}, choose(paths, failures)
 })
 
 // loaded describes the library that has been loaded.
@@ -72,9 +72,11 @@ func loaded() (Library, error) {
 
 // choose returns the error that helps most: of a library that was there but
 // could not be loaded, else that there is none.
-func choose(failures []error) error {
-	for _, err := range failures {
-		if !strings.Contains(err.Error(), "No such file") || len(failures) == 1 {
+func choose(paths []string, failures []error) error {
+	for i, err := range failures {
+		// The loader uses the same words for a library that the file needs.
+		missing := paths[i] + ": cannot open shared object file: No such file"
+		if !strings.Contains(err.Error(), missing) || len(failures) == 1 {
 			return err
 		}
 	}

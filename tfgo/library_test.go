@@ -74,12 +74,15 @@ func TestLoadFileRefusesWhatIsNotTensorFlow(t *testing.T) {
 }
 
 func TestChooseTellsOfTheLibraryThatIsThere(t *testing.T) {
-	none := errors.New("libtensorflow.so: cannot open shared object file: No such file or directory")
-	broken := errors.New("libtensorflow.so.2: undefined symbol: TF_Version")
-	if got := choose([]error{none, broken, none}); got != broken {
-		t.Errorf("choose: %v, want %v", got, broken)
+	none := func(name string) error {
+		return errors.New(name + ": cannot open shared object file: No such file or directory")
 	}
-	if got := choose([]error{none, none}); !errors.Is(got, ErrNoLibrary) || !strings.Contains(got.Error(), "make build") {
+	for _, broken := range []error{errors.New("b.so: undefined symbol: TF_Version"), none("libtensorflow_framework.so.2")} {
+		if got := choose([]string{"a.so", "b.so", "c.so"}, []error{none("a.so"), broken, none("c.so")}); got != broken {
+			t.Errorf("choose: %v, want %v", got, broken)
+		}
+	}
+	if got := choose([]string{"a.so", "b.so"}, []error{none("a.so"), none("b.so")}); !errors.Is(got, ErrNoLibrary) || !strings.Contains(got.Error(), "make build") {
 		t.Errorf("choose: %v, want how to get the library", got)
 	}
 }

@@ -2,6 +2,7 @@ package tfgo
 
 import (
 	"fmt"
+	"math"
 
 	configpb "github.com/wamuir/graft/tensorflow/core/protobuf/for_core_protos_go_proto"
 	"google.golang.org/protobuf/proto"
@@ -16,8 +17,6 @@ type Options struct {
 	// Precision is that of convolutions and matrix products; variables stay
 	// float32. The zero value is Float32.
 	Precision Precision
-	// Target is a TensorFlow server, grpc://host:port; "" is this process.
-	Target string
 }
 
 // Precision is a floating-point format of computations.
@@ -33,8 +32,8 @@ const (
 var Precisions = []Precision{Float32, BFloat16}
 
 func (o Options) config() ([]byte, error) {
-	if o.Threads < 0 {
-		return nil, fmt.Errorf("threads must not be negative, not %d", o.Threads)
+	if o.Threads < 0 || o.Threads > math.MaxInt32 {
+		return nil, fmt.Errorf("threads must be from 0 to %d, not %d", math.MaxInt32, o.Threads)
 	}
 	config := &configpb.ConfigProto{
 		IntraOpParallelismThreads: int32(o.Threads),

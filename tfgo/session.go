@@ -37,7 +37,7 @@ func LoadSavedModel(dir string, o Options) (*Session, error) {
 	}
 	var model *tf.SavedModel
 	load := func() error {
-		model, err = tf.LoadSavedModel(dir, []string{"serve"}, &tf.SessionOptions{Target: o.Target, Config: config})
+		model, err = tf.LoadSavedModel(dir, []string{"serve"}, &tf.SessionOptions{Config: config})
 		return err
 	}
 	// The first run of a process, which restores the variables here, logs what
@@ -98,6 +98,12 @@ func (s *Session) Run(ctx context.Context, feeds Feeds, fetches, targets []strin
 	return fromC(fetches, results)
 }
 
+// Has tells whether the graph has a tensor of that name.
+func (s *Session) Has(name string) bool {
+	_, err := s.output(name)
+	return err == nil
+}
+
 // output finds a graph tensor by its name, "operation:index".
 func (s *Session) output(name string) (tf.Output, error) {
 	operation, index := name, 0
@@ -121,6 +127,9 @@ func toC(t tensor.Tensor) (*tf.Tensor, error) {
 			return nil, fmt.Errorf("string tensors of shape %v are not supported, only []", t.Shape())
 		}
 		return tf.NewTensor(t.Strings()[0])
+	}
+	if t.DType() == tensor.BFloat16 || t.DType() == tensor.Float16 {
+		return nil, fmt.Errorf("%s tensors cannot be fed", t.DType()) // graft panics
 	}
 	shape := make([]int64, len(t.Shape()))
 	for i, dim := range t.Shape() {

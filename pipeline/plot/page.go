@@ -109,6 +109,10 @@ func (p *page) widest(texts []string, size float64, limit int) int {
 // shorten returns as much of text as fits into width.
 func (p *page) shorten(text string, size float64, width int) string {
 	runes := []rune(text)
+	if len(runes) > width { // no letter is narrower than a pixel
+		runes = runes[:width]
+		text = string(runes) + "…"
+	}
 	for n := len(runes); n > 0 && p.width(text, size) > width; n-- {
 		text = string(runes[:n-1]) + "…"
 	}

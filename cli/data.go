@@ -92,6 +92,15 @@ func splitsOf(data *dataset.Data) []split {
 	return splits
 }
 
+// countsOf returns the number of examples of each split.
+func countsOf(data *dataset.Data) map[string]int {
+	counts := map[string]int{}
+	for _, s := range splitsOf(data) {
+		counts[s.name] = s.examples.Len()
+	}
+	return counts
+}
+
 func imageOf(examples *dataset.Examples, i int) (*image.NRGBA, error) {
 	pixels := make([]byte, examples.Shape().Size())
 	if err := examples.Read(i, pixels); err != nil {

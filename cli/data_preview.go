@@ -38,10 +38,7 @@ func preview(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	counts := map[string]int{}
-	for _, s := range splitsOf(data) {
-		counts[s.name] = s.examples.Len()
-	}
+	counts := countsOf(data)
 	if c.Bool(jsonFlag.Name) {
 		return printJSON(c, map[string]any{"picture": out, "examples": counts, "classes": data.Train.Classes()})
 	}

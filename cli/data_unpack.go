@@ -42,12 +42,10 @@ func unpack(c *cli.Context) (err error) {
 		return fmt.Errorf("unpack data: %w", err)
 	}
 	defer os.RemoveAll(draft) // gone already, if all went well
-	counts := map[string]int{}
 	for _, s := range splitsOf(data) {
 		if err := writeImages(c, filepath.Join(draft, s.name), s.examples); err != nil {
 			return fmt.Errorf("unpack data: %w", err)
 		}
-		counts[s.name] = s.examples.Len()
 	}
 	if err := os.Chmod(draft, 0o755); err != nil { // MkdirTemp keeps others out
 		return fmt.Errorf("unpack data: %w", err)
@@ -55,6 +53,7 @@ func unpack(c *cli.Context) (err error) {
 	if err := os.Rename(draft, out); err != nil {
 		return fmt.Errorf("unpack data: %w", err)
 	}
+	counts := countsOf(data)
 	if c.Bool(jsonFlag.Name) {
 		return printJSON(c, map[string]any{"path": out, "examples": counts})
 	}

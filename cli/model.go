@@ -58,7 +58,7 @@ func needSignatures(info *savedmodel.Info, names ...string) error {
 // are made as this program makes them.
 func imageShape(info *savedmodel.Info) (imagefile.Shape, error) {
 	m := info.Metadata
-	shape := imagefile.Shape{Height: m.Image.Height, Width: m.Image.Width, Channels: m.Image.Channels}
+	shape := imagefile.Shape(m.Image)
 	if len(m.Classes) == 0 || shape == (imagefile.Shape{}) {
 		return shape, fmt.Errorf("read model: %s says neither its classes nor the size of its images (assets.extra/residual.json)", info.Dir)
 	}

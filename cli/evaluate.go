@@ -61,6 +61,9 @@ func evaluate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if result.Confusion == nil {
+		picture = "" // too many classes
+	}
 	if picture != "" {
 		err := writePicture(picture, func(file *bytes.Buffer) error {
 			return plot.Confusion(file, result.Confusion, info.Metadata.Classes)
@@ -109,24 +112,26 @@ func confusionPath(c *cli.Context) (string, error) {
 type evaluateResult struct {
 	pipeline.Metrics
 	PerClass  map[string]float64 `json:"per_class"`
-	Confusion [][]int            `json:"confusion"`         // [label][prediction], in the order of classes
+	Confusion [][]int            `json:"confusion"`         // [label][prediction], in the order of classes; null above pipeline.MaxConfusion
 	Classes   []string           `json:"classes"`           // in label order
 	Picture   string             `json:"picture,omitempty"` // of the confusion matrix
 }
 
 func reportEvaluation(c *cli.Context, result pipeline.Evaluation, classes []string, picture string) error {
-	perClass := result.PerClass()
 	if c.Bool(jsonFlag.Name) {
 		out := evaluateResult{Metrics: result.Metrics, PerClass: map[string]float64{}, Confusion: result.Confusion, Classes: classes, Picture: picture}
 		for label, class := range classes {
-			out.PerClass[class] = perClass[label]
+			out.PerClass[class] = result.PerClass[label].Accuracy()
 		}
 		return printJSON(c, out)
 	}
 	text := confusionText(result, classes) + "\ntest  " + scoreText(result.Metrics) + "\n"
-	if picture != "" {
+	switch {
+	case picture != "":
 		text += "confusion matrix  " + picture + "\n"
-	} else {
+	case result.Confusion == nil:
+		text += fmt.Sprintf("no confusion matrix: there are more than %d classes\n", pipeline.MaxConfusion)
+	default:
 		text += "confusion matrix as a picture: give --out DIR\n"
 	}
 	return printLine(c, "%s", trimEnd(text))
@@ -148,7 +153,6 @@ func confusionText(result pipeline.Evaluation, classes []string) string {
 		}
 	}
 	rows := [][]string{append(head, "accuracy")}
-	perClass := result.PerClass()
 	for label, class := range classes {
 		row := []string{class}
 		if narrow {
@@ -156,7 +160,7 @@ func confusionText(result pipeline.Evaluation, classes []string) string {
 				row = append(row, strconv.Itoa(n))
 			}
 		}
-		rows = append(rows, append(row, formatPercent(perClass[label])))
+		rows = append(rows, append(row, formatPercent(result.PerClass[label].Accuracy())))
 	}
 	text := table(rows)
 	if narrow {

@@ -92,6 +92,28 @@ func TestEvaluateInOtherBatches(t *testing.T) {
 	}
 }
 
+// A confusion matrix grows with the square of the classes.
+func TestEvaluateOfManyClassesHasNoMatrix(t *testing.T) {
+	many, out := modeltest.Dir(t, modeltest.Many), t.TempDir()
+	t.Chdir(t.TempDir())
+	for class := range 1001 {
+		write(t, fmt.Sprintf("data/test/class_%d/0.png", class), pngImage(t, 2, 2))
+	}
+	args := []string{"evaluate", "--model", many, "--data", "data", "--out", out}
+	var got evaluateOutcome
+	must(t, append(args, "--json")...).lastLine(t, &got)
+	if got.Examples != 1001 || len(got.PerClass) != 1001 || got.Confusion != nil || got.Picture != "" {
+		t.Errorf("%d examples, %d classes, matrix %v, picture %q", got.Examples, len(got.PerClass), got.Confusion, got.Picture)
+	}
+	text := must(t, args...).stdout
+	if !strings.Contains(text, "no confusion matrix: there are more than 1000 classes") || !strings.Contains(text, "class_1000") {
+		t.Errorf("evaluate says %.300s", text)
+	}
+	if got := files(t, out); len(got) != 0 {
+		t.Errorf("it wrote %v", got)
+	}
+}
+
 // Without a place for it there is no picture, and nothing is written.
 func TestEvaluateWithoutAPlaceForThePicture(t *testing.T) {
 	small := modeltest.Dir(t, modeltest.Small)

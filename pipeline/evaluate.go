@@ -12,32 +12,31 @@ import (
 // EvaluateOptions says how to evaluate. The zero value is fine.
 type EvaluateOptions struct {
 	BatchSize int                  // 0 means 64
-	Classes   int                  // the model's; 0 means that no confusion matrix is wanted
+	Classes   int                  // the model's; 0 means that nothing is counted by class
 	OnBatch   func(TestStep) error // hears of each batch; an error ends the evaluation
 }
+
+// MaxConfusion is the most classes that a confusion matrix is counted for: it
+// grows with their square.
+const MaxConfusion = 1000
 
 // Evaluation is what a model made of a set of examples.
 type Evaluation struct {
 	Metrics
+	// PerClass counts by label; nil without EvaluateOptions.Classes.
+	PerClass []Tally
 	// Confusion counts examples: Confusion[label][prediction]; nil without
-	// EvaluateOptions.Classes.
+	// EvaluateOptions.Classes, and for more than MaxConfusion of them.
 	Confusion [][]int
 }
 
-// PerClass returns the share of each class's examples that were recognised, by
-// label; 0 for a class without examples.
-func (e Evaluation) PerClass() []float64 {
-	accuracy := make([]float64, len(e.Confusion))
-	for label, row := range e.Confusion {
-		total := 0
-		for _, n := range row {
-			total += n
-		}
-		if total > 0 {
-			accuracy[label] = float64(row[label]) / float64(total)
-		}
-	}
-	return accuracy
+// Tally counts the examples of one class.
+type Tally struct{ Correct, Examples int }
+
+// Accuracy is the share that was recognised, 0 to 1; 0 where there are no
+// examples.
+func (t Tally) Accuracy() float64 {
+	return float64(t.Correct) / float64(max(1, t.Examples))
 }
 
 // Evaluate measures a model on all of data, in data's own order, without
@@ -75,13 +74,14 @@ func Evaluate(ctx context.Context, model Model, data Data, o EvaluateOptions) (E
 	if position != batches {
 		return Evaluation{}, fmt.Errorf("evaluate model: the data ended after %d of %d batches", position, batches)
 	}
-	return Evaluation{Metrics: e.mean.metrics(), Confusion: e.confusion}, nil
+	return Evaluation{Metrics: e.mean.metrics(), PerClass: e.perClass, Confusion: e.confusion}, nil
 }
 
 type evaluator struct {
 	model     Model
 	options   EvaluateOptions
 	mean      mean
+	perClass  []Tally
 	confusion [][]int
 }
 
@@ -105,8 +105,13 @@ func newEvaluator(model Model, data Data, o EvaluateOptions) (*evaluator, error)
 		return nil, err
 	}
 	e := &evaluator{model: model, options: o}
-	for range o.Classes {
-		e.confusion = append(e.confusion, make([]int, o.Classes))
+	if o.Classes > 0 {
+		e.perClass = make([]Tally, o.Classes)
+	}
+	if o.Classes <= MaxConfusion {
+		for range o.Classes {
+			e.confusion = append(e.confusion, make([]int, o.Classes))
+		}
 	}
 	return e, nil
 }
@@ -147,17 +152,24 @@ func (e *evaluator) batch(ctx context.Context, batch dataset.Batch) error {
 	return nil
 }
 
-// count fills the confusion matrix, if one is wanted.
+// count counts examples by class, if that is wanted.
 func (e *evaluator) count(labels, predictions []int64) error {
 	classes := int64(e.options.Classes)
 	if classes == 0 {
 		return nil
 	}
 	for i, label := range labels {
-		if min(label, predictions[i]) < 0 || max(label, predictions[i]) >= classes {
-			return fmt.Errorf("label %d was predicted as %d: there are %d classes", label, predictions[i], classes)
+		prediction := predictions[i]
+		if min(label, prediction) < 0 || max(label, prediction) >= classes {
+			return fmt.Errorf("label %d was predicted as %d: there are %d classes", label, prediction, classes)
 		}
-		e.confusion[label][predictions[i]]++
+		e.perClass[label].Examples++
+		if label == prediction {
+			e.perClass[label].Correct++
+		}
+		if e.confusion != nil {
+			e.confusion[label][prediction]++
+		}
 	}
 	return nil
 }

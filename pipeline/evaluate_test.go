@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,13 +58,28 @@ func TestEvaluateCountsConfusion(t *testing.T) {
 	}
 }
 
-func TestPerClass(t *testing.T) {
-	e := pipeline.Evaluation{Confusion: [][]int{{3, 1, 0}, {0, 0, 0}, {1, 1, 2}}}
-	if diff := cmp.Diff([]float64{0.75, 0, 0.5}, e.PerClass()); diff != "" {
-		t.Error(diff)
+func TestEvaluateCountsByClass(t *testing.T) {
+	model := newScripted()
+	model.evaluate = func(_ int, labels []int64) map[string]tensor.Tensor {
+		predictions := slices.Clone(labels)
+		predictions[0] = 1
+		return answers(labels, predictions)
 	}
-	if got := (pipeline.Evaluation{}).PerClass(); len(got) != 0 {
-		t.Errorf("PerClass of nothing = %v", got)
+	for _, classes := range []int{4, pipeline.MaxConfusion, pipeline.MaxConfusion + 1} {
+		got, err := pipeline.Evaluate(t.Context(), model, &examples{n: 7}, pipeline.EvaluateOptions{BatchSize: 7, Classes: classes})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []pipeline.Tally{{Correct: 2, Examples: 3}, {Correct: 2, Examples: 2}, {Correct: 2, Examples: 2}, {}}
+		if diff := cmp.Diff(want, got.PerClass[:4]); diff != "" || len(got.PerClass) != classes {
+			t.Errorf("%d tallies of %d classes (-want +got):\n%s", len(got.PerClass), classes, diff)
+		}
+		if got := got.Confusion != nil; got != (classes <= pipeline.MaxConfusion) {
+			t.Errorf("%d classes have a confusion matrix: %t", classes, got)
+		}
+	}
+	if got := []float64{(pipeline.Tally{}).Accuracy(), (pipeline.Tally{Correct: 3, Examples: 4}).Accuracy()}; !cmp.Equal([]float64{0, 0.75}, got) {
+		t.Errorf("accuracies are %v", got)
 	}
 }
 

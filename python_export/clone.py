@@ -22,6 +22,8 @@ class Clone:
     """What the BatchNorms are computed by in fact: "fused" or "keras"."""
     notes: tuple[str, ...]
     """Sentences for the user about what could not be swapped."""
+    cancelled: tuple[keras.Variable, ...] = ()
+    """Biases whose gradient is zero by construction, see `_cancelled_biases`."""
 
 
 def clone(model: keras.Model, batch_norm: str) -> Clone:
@@ -42,7 +44,7 @@ def clone(model: keras.Model, batch_norm: str) -> Clone:
         if _layout(copy) != _layout(model):
             raise ExportError(f'model "{model.name}" shares weights between layers, which cannot be copied')
         copy.set_weights(model.get_weights())
-        result = Clone(copy, seed, batch_norm, ())
+        result = Clone(copy, seed, batch_norm, (), _cancelled_biases(copy))
     _refuse_unfed_randomness(result.model)
     return result
 
@@ -55,12 +57,41 @@ def _swap(layer: keras.layers.Layer, fused: bool, seed: FedSeed) -> keras.layers
     return layer.__class__.from_config(layer.get_config())
 
 
+def _cancelled_biases(model: keras.Model) -> tuple[keras.Variable, ...]:
+    """The biases of convolutions that feed nothing but a FusedBatchNorm which trains.
+
+    The batch's mean is subtracted right after such a bias is added, so no loss depends on it: its gradient is
+    zero, of which autodiff finds rounding noise by summing the largest tensors of the model once more.
+    """
+    results = {id(tensor) for each in _models(model) for tensor in each.outputs}
+
+    def cancelled(layer: keras.layers.Layer) -> bool:
+        if not (isinstance(layer, keras.layers.Conv2D) and layer.use_bias and layer.trainable):
+            return False
+        readers = [node.operation for node in layer._outbound_nodes]
+        return (
+            len(layer._inbound_nodes) == len(readers) == 1
+            and id(layer.output) not in results
+            and isinstance(readers[0], FusedBatchNorm)
+            and readers[0].trainable
+            and readers[0].fits(layer.output)
+            and layer.activation is keras.activations.linear
+            and layer.bias_regularizer is None
+        )
+
+    return tuple(layer.bias for layer in model._flatten_layers() if cancelled(layer))
+
+
+def _models(model: keras.Model) -> list[keras.Model]:
+    """The model and all models in it."""
+    return [layer for layer in model._flatten_layers() if isinstance(layer, keras.Model)]
+
+
 def _is_graph_of_layers(model: keras.Model) -> bool:
     """Whether the model and all models in it are Keras's Functional or Sequential, which are their graphs."""
-    models = [layer for layer in model._flatten_layers() if isinstance(layer, keras.Model)]
     return all(
         type(each).__module__.startswith("keras.") and type(each).__name__ in ("Functional", "Sequential")
-        for each in models
+        for each in _models(model)
     )
 
 

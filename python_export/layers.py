@@ -21,7 +21,7 @@ class FusedBatchNorm(keras.layers.BatchNormalization):
         self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None
     ) -> tf.Tensor:
         """Normalizes inputs float32 [N,H,W,C] over N, H and W."""
-        if mask is not None or not self._fits(inputs):
+        if mask is not None or not self.fits(inputs):
             return super().call(inputs, training=training, mask=mask)
         channels = self.moving_mean.shape
         scale = self.gamma.value if self.scale else tf.ones(channels)
@@ -43,9 +43,11 @@ class FusedBatchNorm(keras.layers.BatchNormalization):
         self._move(self.moving_variance, _biased(normalized.batch_variance, inputs))
         return normalized.y
 
-    def _fits(self, inputs: tf.Tensor) -> bool:
+    def fits(self, inputs: tf.Tensor | keras.KerasTensor) -> bool:
+        """Whether the op can normalize such inputs."""
         last = self.axis in (-1, 3) and len(inputs.shape) == 4
-        return last and inputs.dtype == tf.float32 and not self.renorm and not self.synchronized
+        float32 = keras.backend.standardize_dtype(inputs.dtype) == "float32"
+        return last and float32 and not self.renorm and not self.synchronized
 
     def _move(self, statistic: keras.Variable, value: tf.Tensor) -> None:
         statistic.assign(statistic.value * self.momentum + value * (1.0 - self.momentum))

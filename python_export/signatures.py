@@ -24,6 +24,7 @@ class Program:
         self, clone: Clone, optimizer: keras.optimizers.Optimizer, preprocess: Preprocess, from_logits: bool
     ) -> None:
         self.model, self.seed = clone.model, clone.seed
+        self.cancelled = clone.cancelled
         self.optimizer = optimizer
         self.preprocess = preprocess
         self.from_logits = from_logits
@@ -37,7 +38,7 @@ class Program:
         with tf.GradientTape() as tape, self.seed.feed(seed):
             outputs = self._forward(images, training=True)
             loss = tf.reduce_mean(self._cross_entropy(labels, outputs)) + self._regularization()
-        gradients = tape.gradient(loss, [weight.value for weight in weights])
+        gradients = self._gradients(tape, loss, weights)
         self.optimizer.learning_rate.assign(learning_rate)
         self.optimizer.apply(gradients, weights)
         return {
@@ -73,6 +74,14 @@ class Program:
             contract.check_outputs(name, concrete.structured_outputs, sizes)
             traced[name] = concrete
         return traced
+
+    def _gradients(
+        self, tape: tf.GradientTape, loss: tf.Tensor, weights: Sequence[keras.Variable]
+    ) -> list[tf.Tensor]:
+        """One for each weight; those that are zero by construction are not computed."""
+        cancelled = {id(bias) for bias in self.cancelled}
+        found = iter(tape.gradient(loss, [w.value for w in weights if id(w) not in cancelled]))
+        return [tf.zeros(w.shape) if id(w) in cancelled else next(found) for w in weights]
 
     def _forward(self, images: tf.Tensor, *, training: bool) -> tf.Tensor:
         return tf.cast(self.model(self.preprocess(images), training=training), tf.float32)

@@ -45,7 +45,7 @@ func listClasses(ctx context.Context, dir string, model []string) (*listing, err
 		return nil, err
 	}
 	if len(folders) == 0 {
-		return nil, fmt.Errorf("%q has no images: expected a folder for each class %q", dir, model)
+		return nil, fmt.Errorf("%q has no images: expected a folder for each class %s", dir, quote(model))
 	}
 	if err := sameClasses(fmt.Sprintf("%q", dir), folders, model); err != nil {
 		return nil, err
@@ -134,18 +134,33 @@ func sameClasses(where string, found, model []string) error {
 	case len(missing) == 0 && len(unexpected) == 0:
 		return nil
 	case len(unexpected) == 0:
-		return fmt.Errorf("%s lacks the model's classes %q: it has %q, the model has %q", where, missing, found, model)
+		return fmt.Errorf("%s lacks the model's classes %s: it has %s, the model has %s",
+			where, quote(missing), quote(found), quote(model))
 	case len(missing) == 0:
-		return fmt.Errorf("%s has classes %q, which the model has not: the model has %q", where, unexpected, model)
+		return fmt.Errorf("%s has classes %s, which the model has not: the model has %s", where, quote(unexpected), quote(model))
 	default:
-		return fmt.Errorf("%s has classes %q, which the model has not, and lacks %q: it has %q, the model has %q",
-			where, unexpected, missing, found, model)
+		return fmt.Errorf("%s has classes %s, which the model has not, and lacks %s: it has %s, the model has %s",
+			where, quote(unexpected), quote(missing), quote(found), quote(model))
 	}
+}
+
+// quote writes a list of names for an error: as Go's %q, but of a long list only
+// the beginning.
+func quote(names []string) string {
+	const most = 20
+	if len(names) <= most {
+		return fmt.Sprintf("%q", names)
+	}
+	return fmt.Sprintf("%q and %d more", names[:most], len(names)-most)
 }
 
 // without returns the names that others does not have.
 func without(names, others []string) []string {
-	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(others, name) })
+	known := make(map[string]bool, len(others))
+	for _, other := range others {
+		known[other] = true
+	}
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return known[name] })
 }
 
 // imageFile is the path of a JPEG or PNG file.

@@ -73,6 +73,18 @@ func TestLabelsAreFoundByName(t *testing.T) {
 	}
 }
 
+func TestErrorsShowTheBeginningOfLongLists(t *testing.T) {
+	names := make([]string, 20_000)
+	for i := range names {
+		names[i] = fmt.Sprintf("c%05d", i)
+	}
+	err := sameClasses("here", names[:19_999], names)
+	wantError(t, err, `lacks the model's classes ["c19999"]`, `"c00019"] and 19979 more, the model has`, `"c00019"] and 19980 more`)
+	if n := len(err.Error()); n > 1000 {
+		t.Errorf("the error has %d letters", n)
+	}
+}
+
 func TestClassFoldersThatDoNotFit(t *testing.T) {
 	cat, dog := pngOf(1), pngOf(2)
 	for _, test := range []struct {

@@ -67,12 +67,6 @@ def make(folder: Path) -> None:
     )
     export(tiny, folder / "tiny", classes=CIFAR10)
 
-    # More classes than a confusion matrix is counted for.
-    many = keras.Sequential(
-        [keras.Input((2, 2, 3)), layers.Flatten(), layers.Dense(1001, activation="softmax")], name="many"
-    )
-    export(many, folder / "many", classes=[f"class_{number}" for number in range(1001)])
-
     # A seed among the inputs, an optimizer with slots, logits, other classes.
     pets = small_cnn(classes=2, side=16, dropout=0.3, softmax=False)
     export(
@@ -82,6 +76,12 @@ def make(folder: Path) -> None:
         from_logits=True,
         optimizer=keras.optimizers.Adam(0.001),
     )
+
+    # More classes than a confusion matrix is counted for.
+    many = keras.Sequential(
+        [keras.Input((2, 2, 3)), layers.Flatten(), layers.Dense(1001, activation="softmax")], name="many"
+    )
+    export(many, folder / "many", classes=[f"class_{number}" for number in range(1001)])
 
     # Somebody else's SavedModel: nothing but serving_default.
     module = tf.Module()

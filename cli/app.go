@@ -81,6 +81,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			predictCommand(),
 			summaryCommand(),
 			inspectCommand(),
+			plotCommand(),
 			dataCommand(),
 			benchCommand(),
 			doctorCommand(),

@@ -12,7 +12,7 @@ func download(c *cli.Context) error {
 	}
 	meter := newMeter(c)
 	dir, err := dataset.Download(c.Context, c.String("cache"), meter.show)
-	meter.clear()
+	meter.Close()
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ func readData(c *cli.Context, o dataset.Options) (*dataset.Data, error) {
 	meter := newMeter(c)
 	o.Progress = meter.show
 	data, err := dataset.Open(c.Context, c.String(dataFlag.Name), o)
-	meter.clear()
+	meter.Close()
 	if err != nil {
 		return nil, err
 	}

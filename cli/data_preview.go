@@ -22,17 +22,9 @@ func preview(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	var rows []plot.Row
-	for _, s := range splitsOf(data) {
-		row := plot.Row{Title: s.name}
-		for _, i := range firstOf(s.examples) {
-			img, err := imageOf(s.examples, i)
-			if err != nil {
-				return err
-			}
-			row.Tiles = append(row.Tiles, plot.Tile{Title: s.examples.Classes()[s.examples.Label(i)], Image: img})
-		}
-		rows = append(rows, row)
+	rows, err := previewRows(data)
+	if err != nil {
+		return err
 	}
 	err = writePicture(out, func(picture *bytes.Buffer) error { return plot.Preview(picture, rows) })
 	if err != nil {
@@ -44,6 +36,23 @@ func preview(c *cli.Context) error {
 	}
 	return printLine(c, "%s training and %s test images of %d classes; the first of them are in %s",
 		formatCount(counts["train"]), formatCount(counts["test"]), len(data.Train.Classes()), out)
+}
+
+// previewRows are some images of each split, for plot.Preview.
+func previewRows(data *dataset.Data) ([]plot.Row, error) {
+	var rows []plot.Row
+	for _, s := range splitsOf(data) {
+		row := plot.Row{Title: s.name}
+		for _, i := range firstOf(s.examples) {
+			img, err := imageOf(s.examples, i)
+			if err != nil {
+				return nil, err
+			}
+			row.Tiles = append(row.Tiles, plot.Tile{Title: s.examples.Classes()[s.examples.Label(i)], Image: img})
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
 }
 
 // firstOf chooses the first four examples, as the published grid does. Where

@@ -43,7 +43,7 @@ func unpack(c *cli.Context) (err error) {
 	}
 	defer os.RemoveAll(draft) // gone already, if all went well
 	for _, s := range splitsOf(data) {
-		if err := writeImages(c, filepath.Join(draft, s.name), s.examples); err != nil {
+		if err := writeImages(c, filepath.Join(draft, s.name), s); err != nil {
 			return fmt.Errorf("unpack data: %w", err)
 		}
 	}
@@ -71,9 +71,13 @@ func checkFolderNames(classes []string) error {
 }
 
 // writeImages writes a split as CLASS/0001.png, counting in each class.
-func writeImages(c *cli.Context, dir string, examples *dataset.Examples) error {
+func writeImages(c *cli.Context, dir string, s split) error {
+	meter := newMeter(c)
+	defer meter.Close()
+	examples := s.examples
 	written := map[string]int{}
 	for i := range examples.Len() {
+		meter.show(dataset.Progress{Doing: "write " + s.name + " images", Unit: "images", Done: int64(i), Total: int64(examples.Len())})
 		if err := c.Context.Err(); err != nil {
 			return err
 		}

@@ -72,7 +72,7 @@ func evaluate(c *cli.Context) error {
 			return err
 		}
 	}
-	return reportEvaluation(c, result, info.Metadata.Classes, picture)
+	return reportEvaluation(c, result, info.Metadata, picture)
 }
 
 func measure(c *cli.Context, model *savedmodel.Model, test *dataset.Examples) (result pipeline.Evaluation, err error) {
@@ -117,7 +117,8 @@ type evaluateResult struct {
 	Picture   string             `json:"picture,omitempty"` // of the confusion matrix
 }
 
-func reportEvaluation(c *cli.Context, result pipeline.Evaluation, classes []string, picture string) error {
+func reportEvaluation(c *cli.Context, result pipeline.Evaluation, model savedmodel.Metadata, picture string) error {
+	classes := model.Classes
 	if c.Bool(jsonFlag.Name) {
 		out := evaluateResult{Metrics: result.Metrics, PerClass: map[string]float64{}, Confusion: result.Confusion, Classes: classes, Picture: picture}
 		for label, class := range classes {
@@ -134,7 +135,7 @@ func reportEvaluation(c *cli.Context, result pipeline.Evaluation, classes []stri
 	default:
 		text += "confusion matrix as a picture: give --out DIR\n"
 	}
-	return printLine(c, "%s", trimEnd(text))
+	return printLine(c, "%s", trimEnd(text+networkLine(model.Recipe, result.Metrics)))
 }
 
 // confusionText is the confusion matrix, a row for each true class, with the

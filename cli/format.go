@@ -2,13 +2,9 @@ package cli
 
 import (
 	"fmt"
-	"io"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
-
-	"golang.org/x/term"
 
 	"github.com/residual-go/residual/pipeline"
 )
@@ -46,11 +42,6 @@ func formatBytes(n int64) string {
 
 // formatPercent writes a share of 1.
 func formatPercent(share float64) string { return fmt.Sprintf("%.2f %%", 100*share) }
-
-func isTerminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd()))
-}
 
 // table writes rows in columns as wide as their longest cell. A column that
 // holds only numbers, but for the first row's name of it, goes to the right.
@@ -133,6 +124,14 @@ func isNumber(text string) bool {
 }
 
 func trimEnd(text string) string { return strings.TrimRight(text, "\n") }
+
+// networkLine is how the article's PyTorch system ends; "" for other recipes.
+func networkLine(recipe string, test pipeline.Metrics) string {
+	if recipe != "pytorch" {
+		return ""
+	}
+	return fmt.Sprintf("Accuracy of the network on the %d test images: %.2f %%\n", test.Examples, 100*test.Accuracy)
+}
 
 // scoreText writes what an epoch or a test came to.
 func scoreText(m pipeline.Metrics) string {

@@ -25,6 +25,9 @@ type runConfig struct {
 	Limit        int               `json:"limit"` // 0 is no limit
 	Precision    string            `json:"precision"`
 	Threads      int               `json:"threads"`
+	Log          []string          `json:"log"`               // who the run was written for
+	Project      string            `json:"project,omitempty"` // W&B's
+	Name         string            `json:"name,omitempty"`    // in W&B
 	Versions     map[string]string `json:"versions"`
 }
 
@@ -48,6 +51,9 @@ func (t *training) config(c *cli.Context) runConfig {
 		Limit:        c.Int(limitFlag.Name),
 		Precision:    string(t.session.Precision),
 		Threads:      t.session.Threads,
+		Log:          t.logs.names,
+		Project:      t.logs.project,
+		Name:         t.logs.name,
 		Versions: map[string]string{
 			"residual": version(),
 			"go":       runtime.Version(),

@@ -13,11 +13,12 @@ import (
 // runDir is where a training run writes (see README: a run directory).
 type runDir string
 
-func (r runDir) config() string { return filepath.Join(string(r), "config.json") }
-func (r runDir) plots() string  { return filepath.Join(string(r), "plots") }
-func (r runDir) curve() string  { return filepath.Join(r.plots(), "training.png") }
-func (r runDir) model() string  { return filepath.Join(string(r), "model", "1") }
-func (r runDir) String() string { return string(r) }
+func (r runDir) config() string      { return filepath.Join(string(r), "config.json") }
+func (r runDir) plots() string       { return filepath.Join(string(r), "plots") }
+func (r runDir) curve() string       { return filepath.Join(r.plots(), "training.png") }
+func (r runDir) model() string       { return filepath.Join(string(r), "model", "1") }
+func (r runDir) tensorboard() string { return filepath.Join(string(r), "tensorboard") }
+func (r runDir) String() string      { return string(r) }
 
 // checkFree refuses a directory that exists, and a disk without room for what
 // the run will write.

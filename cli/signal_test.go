@@ -177,7 +177,9 @@ func TestASignalDoesNotHideThatTheModelWasNotSaved(t *testing.T) {
 	refused(t, s.wait(t), 1, "save model", run+"/model", "not a directory")
 }
 
-func TestADiskThatFillsUpEndsARun(t *testing.T) {
+// A full disk costs a run its logs, and at the end its model, but until then
+// there may be room again.
+func TestADiskThatFillsUpDoesNotEndARun(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "disk")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -196,10 +198,15 @@ func TestADiskThatFillsUpEndsARun(t *testing.T) {
 		}
 		err = nil
 	}
+	until(t, "a warning", func() bool { return strings.Contains(read(t, s.stderr), "\n") })
+	s.signal(t, syscall.SIGINT)
 	o := s.wait(t)
-	sentence, _, _ := strings.Cut(o.stderr, "\n")
-	if o.code != 1 || !strings.Contains(sentence, "no space left") || !strings.Contains(o.stderr, "save model: ") || !strings.Contains(o.stderr, run) {
-		t.Errorf("exit code %d: %s", o.code, o.stderr)
+	warning, rest, _ := strings.Cut(o.stderr, "\n")
+	if !strings.HasPrefix(warning, "residual: warning: ") || !strings.Contains(warning, run) || !strings.Contains(warning, "no space left") {
+		t.Errorf("the warning is %s", warning)
+	}
+	if o.code != 1 || !strings.Contains(rest, "save model: ") || !strings.Contains(rest, run) {
+		t.Errorf("exit code %d: %s", o.code, rest)
 	}
 	if _, err := os.Stat(filepath.Join(run, "model")); err == nil {
 		t.Error("there is a model")
@@ -312,15 +319,21 @@ func TestALastStepThatDiverges(t *testing.T) {
 }
 
 // What has nothing to do with the weights must not cost them.
-func TestACurveThatCannotBeWrittenEndsARunThatKeepsItsModel(t *testing.T) {
+func TestACurveThatCannotBeWrittenIsAWarning(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	s := endless(t, dir, "--quiet")
 	plots := filepath.Join(dir, "plots")
 	until(t, "a file is in the way of the plots", func() bool {
 		return os.RemoveAll(plots) == nil && os.WriteFile(plots, nil, 0o644) == nil
 	})
+	until(t, "a warning", func() bool { return strings.Contains(read(t, s.stderr), "\n") })
+	steps := len(read(t, filepath.Join(dir, "steps.csv")))
+	until(t, "more steps", func() bool { return len(read(t, filepath.Join(dir, "steps.csv"))) > steps })
+	s.signal(t, syscall.SIGINT)
 	o := s.wait(t)
-	if o.code != 1 || !strings.Contains(o.stderr, plots) {
+	warning, rest, _ := strings.Cut(o.stderr, "\n")
+	if !strings.HasPrefix(warning, "residual: warning: ") || !strings.Contains(warning, plots) ||
+		o.code != 130 || rest != "residual: interrupted\n" {
 		t.Errorf("exit code %d: %s", o.code, o.stderr)
 	}
 	if _, err := savedmodel.Inspect(dir); err != nil {

@@ -10,7 +10,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/residual-go/residual/pipeline"
-	"github.com/residual-go/residual/pipeline/callback"
 	"github.com/residual-go/residual/pipeline/dataset"
 	"github.com/residual-go/residual/savedmodel"
 	"github.com/residual-go/residual/tfgo"
@@ -27,15 +26,15 @@ func trainCommand() *cli.Command {
 		Name:      "train",
 		Usage:     "train a model and write a run directory",
 		UsageText: "residual train --model models/resnet50 --data cifar10 --out runs/first",
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			modelFlag, dataFlag,
 			&cli.StringFlag{Name: "out", Usage: "the run directory to make: `DIR`", DefaultText: "runs/<model>-<time>"},
 			&cli.IntFlag{Name: epochsName, Usage: "passes over the training data: `N`", DefaultText: "the recipe's"},
 			recipeDefault(batchSizeFlag),
 			&cli.Float64Flag{Name: learningRateName, Usage: "the step size `RATE`", DefaultText: "the recipe's"},
 			&cli.BoolFlag{Name: noShuffleName, Usage: "keep path order in every epoch"},
-			seedFlag, limitFlag, precisionFlag, threadsFlag, quietFlag, jsonFlag,
-		},
+			seedFlag, limitFlag, precisionFlag, threadsFlag,
+		}, append(logFlags(), quietFlag, jsonFlag)...),
 		Action: train,
 	}
 }
@@ -54,6 +53,7 @@ type training struct {
 	info    *savedmodel.Info
 	data    *dataset.Data
 	session tfgo.Options
+	logs    *logs
 	options pipeline.Options
 }
 
@@ -71,7 +71,11 @@ func train(c *cli.Context) error {
 	if err := model.CheckSave(); err != nil {
 		return err
 	}
-	remove, err := t.dir.create(t.config(c))
+	config := t.config(c)
+	if t.options.Callbacks, err = t.callbacks(c, config); err != nil {
+		return err
+	}
+	remove, err := t.dir.create(config)
 	if err != nil {
 		return err
 	}
@@ -80,12 +84,14 @@ func train(c *cli.Context) error {
 		return errors.Join(fitErr, remove())
 	}
 	if diverged := (*pipeline.NonFiniteError)(nil); errors.As(fitErr, &diverged) {
+		t.syncWandB(c)
 		return fmt.Errorf("%w; no model was saved, the steps are in %s", fitErr, t.dir)
 	}
 	// The signal that ended the run must not end the saving of its model.
 	if err := model.Save(context.WithoutCancel(c.Context), t.dir.model()); err != nil {
 		return saveFailed(fitErr, fmt.Errorf("%w; the steps are in %s", err, t.dir))
 	}
+	t.syncWandB(c)
 	if fitErr != nil {
 		note(c, "stopped after step %d; the model as it was then is in %s", result.Steps, t.dir.model())
 		if c.Bool(jsonFlag.Name) {
@@ -119,13 +125,16 @@ func planTraining(c *cli.Context) (*training, error) {
 	if err := positiveFloat(c, learningRateName); err != nil {
 		return nil, err
 	}
-	var err error
-	if t.info, t.session, err = inspectModel(c, pipeline.TrainSignature); err != nil {
-		return nil, err
-	}
 	t.dir = runDir(outPath(c))
 	if t.dir == "" {
 		t.dir = defaultRun(c.String(modelFlag.Name))
+	}
+	var err error
+	if t.logs, err = readLogs(c, t.dir); err != nil {
+		return nil, err
+	}
+	if t.info, t.session, err = inspectModel(c, pipeline.TrainSignature); err != nil {
+		return nil, err
 	}
 	if err := t.dir.checkFree(t.info.Size); err != nil {
 		return nil, err
@@ -157,7 +166,9 @@ func (t *training) fitOptions(c *cli.Context) pipeline.Options {
 		NoShuffle:    c.Bool(noShuffleName) || t.info.RawMetadata != nil && !defaults.Shuffle,
 		Seed:         c.Int64(seedFlag.Name),
 		Test:         t.data.Test,
-		Callbacks:    t.callbacks(c),
+	}
+	if t.logs.has(logTensorBoard) || t.logs.has(logWandB) {
+		o.Classes = len(t.info.Metadata.Classes)
 	}
 	if c.IsSet(epochsName) {
 		o.Epochs = c.Int(epochsName)
@@ -171,17 +182,6 @@ func (t *training) fitOptions(c *cli.Context) pipeline.Options {
 	return o.WithDefaults()
 }
 
-func (t *training) callbacks(c *cli.Context) []pipeline.Callback {
-	callbacks := []pipeline.Callback{
-		&callback.CSV{Dir: t.dir.String()},
-		&callback.Curve{Path: t.dir.curve(), Title: t.info.Metadata.Name},
-	}
-	if !c.Bool(quietFlag.Name) {
-		callbacks = append(callbacks, &callback.Progress{Out: c.App.ErrWriter})
-	}
-	return callbacks
-}
-
 // trainResult is what --json prints.
 type trainResult struct {
 	Run             string            `json:"run"`
@@ -192,6 +192,8 @@ type trainResult struct {
 	Test            *pipeline.Metrics `json:"test"` // null when nothing was tested
 	ImagesPerSecond float64           `json:"images_per_second"`
 	Seconds         float64           `json:"seconds"`
+	Logs            map[string]string `json:"logs,omitempty"`     // by the names of --log, csv left out
+	Warnings        []string          `json:"warnings,omitempty"` // of logs that failed
 }
 
 func (t *training) report(c *cli.Context, r pipeline.Result) error {
@@ -200,6 +202,7 @@ func (t *training) report(c *cli.Context, r pipeline.Result) error {
 			Run: t.dir.String(), Model: t.dir.model(),
 			Epochs: r.Epochs, Steps: r.Steps, Train: r.Train, Test: r.Test,
 			ImagesPerSecond: r.ImagesPerSecond, Seconds: r.Duration.Seconds(),
+			Logs: t.logPaths(), Warnings: t.logs.warnings,
 		})
 	}
 	rows := [][]string{{"train", scoreText(r.Train)}}
@@ -212,5 +215,10 @@ func (t *training) report(c *cli.Context, r pipeline.Result) error {
 		[]string{"curve", t.dir.curve()},
 		[]string{"model", t.dir.model()},
 	)
-	return printLine(c, "%s", trimEnd(table(rows)))
+	rows = append(rows, t.logRows()...)
+	text := table(rows)
+	if r.Test != nil {
+		text += networkLine(t.info.Metadata.Recipe, *r.Test)
+	}
+	return printLine(c, "%s", trimEnd(text))
 }

@@ -82,7 +82,7 @@ func TestTrainEvaluatePredictAndTrainAgain(t *testing.T) {
 		"config.json", "metrics.csv",
 		"model/1/assets.extra/residual.json", "model/1/fingerprint.pb", "model/1/saved_model.pb",
 		"model/1/variables/variables.data-00000-of-00001", "model/1/variables/variables.index",
-		"plots/training.png", "steps.csv",
+		"plots/training.png", "plots/training.svg", "steps.csv",
 	}
 	if diff := cmp.Diff(runDirectory, files(t, first)); diff != "" {
 		t.Errorf("the run directory (-want +got):\n%s", diff)
@@ -184,6 +184,7 @@ func checkConfig(t *testing.T, run, model string) {
 	want := map[string]any{
 		"format": 1.0, "model": model, "data": "synthetic", "epochs": 2.0, "batch_size": 16.0, "learning_rate": 0.05,
 		"shuffle": true, "seed": 7.0, "limit": 50.0, "precision": "float32",
+		"log": []any{"csv"},
 	}
 	if diff := cmp.Diff(want, config); diff != "" {
 		t.Errorf("config.json (-want +got):\n%s", diff)

@@ -83,6 +83,16 @@ func TestWrongUsage(t *testing.T) {
 		{"data unpack --data synthetic --out u extra", []string{`"extra"`}, "data unpack"},
 		{"train help", []string{`"help"`}, "train"},
 
+		{"train --model m --data synthetic --log comet", []string{"--log", "csv, tensorboard, wandb", `"comet"`}, "train"},
+		{"train --model m --data synthetic --log=", []string{"--log", "csv, tensorboard, wandb", `""`}, "train"},
+		{"train --model m --data synthetic --log tensorboard,,csv", []string{"--log", "csv, tensorboard, wandb", `""`}, "train"},
+		{"train --model m --data synthetic --log tensorboard --project p", []string{"--project", "--log wandb"}, "train"},
+		{"train --model m --data synthetic --name n", []string{"--name", "--log wandb"}, "train"},
+		{"train --model m --data synthetic --wandb-sync", []string{"--wandb-sync", "--log wandb"}, "train"},
+		{"train --model m --data synthetic --log wandb --project=", []string{"--project", `""`}, "train"},
+		{"train --model m --data synthetic --log wandb --project a/b", []string{"--project", `"a/b"`}, "train"},
+		{"train --model m --data synthetic --log wandb --name=", []string{"--name", "empty"}, "train"},
+
 		{"train --model m --data synthetic --precision float16", []string{"--precision", "float32", "bfloat16", `"float16"`}, "train"},
 		{"predict --model m --precision half cat.jpg", []string{"--precision", `"half"`}, "predict"},
 	} {

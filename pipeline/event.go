@@ -52,6 +52,10 @@ type Epoch struct {
 	Test     *Metrics // nil when nothing is tested
 	Duration time.Duration
 	Training time.Duration // the part of Duration before the test
+
+	// Confusion is the test's, as Evaluation has it; nil without
+	// Options.Classes, without a test, and above MaxConfusion.
+	Confusion [][]int
 }
 
 func (Begin) isEvent()    {}

@@ -89,7 +89,8 @@ func (f *fit) epoch(ctx context.Context, t *trainer, number int) error {
 		if err != nil {
 			return err
 		}
-		epoch.Test, f.result.Test = test, test
+		epoch.Test, f.result.Test = &test.Metrics, &test.Metrics
+		epoch.Confusion = test.Confusion
 	}
 	f.result.Epochs = number
 	epoch.Duration = time.Since(begun)
@@ -108,9 +109,10 @@ func (f *fit) add(step Step) {
 	f.result.ImagesPerSecond = float64(f.images) / f.training.Seconds()
 }
 
-func (f *fit) test(ctx context.Context, t *trainer, epoch int) (*Metrics, error) {
+func (f *fit) test(ctx context.Context, t *trainer, epoch int) (*Evaluation, error) {
 	evaluation, err := Evaluate(ctx, t.model, t.options.Test, EvaluateOptions{
 		BatchSize: t.options.BatchSize,
+		Classes:   t.options.Classes,
 		OnBatch: func(s TestStep) error {
 			s.Epoch = epoch
 			return f.tell(ctx, s)
@@ -119,7 +121,7 @@ func (f *fit) test(ctx context.Context, t *trainer, epoch int) (*Metrics, error)
 	if err != nil {
 		return nil, fmt.Errorf("after step %d: %w", t.steps, err)
 	}
-	return &evaluation.Metrics, nil
+	return &evaluation, nil
 }
 
 // tell tells every callback, also after one has asked to stop, so that all

@@ -75,6 +75,40 @@ func TestFitWithoutTestHasNoTestFigures(t *testing.T) {
 	}
 }
 
+func TestFitCountsConfusion(t *testing.T) {
+	for name, test := range map[string]struct {
+		classes int
+		test    pipeline.Data
+		want    [][]int
+	}{
+		"of three classes":     {3, &examples{n: 6}, [][]int{{2, 0, 0}, {2, 0, 0}, {2, 0, 0}}},
+		"unless it is wanted":  {0, &examples{n: 6}, nil},
+		"unless there is none": {3, nil, nil},
+		"of too many classes":  {pipeline.MaxConfusion + 1, &examples{n: 6}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &recorder{}
+			_, err := pipeline.Fit(t.Context(), newScripted(), &examples{n: 10}, pipeline.Options{
+				Epochs: 2, Test: test.test, Classes: test.classes, Callbacks: []pipeline.Callback{r}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range eventsOf[pipeline.Epoch](r) {
+				if diff := cmp.Diff(test.want, e.Confusion); diff != "" {
+					t.Errorf("epoch %d (-want +got):\n%s", e.Number, diff)
+				}
+			}
+		})
+	}
+}
+
+func TestFitRefusesFewerThanNoClasses(t *testing.T) {
+	_, err := pipeline.Fit(t.Context(), newScripted(), &examples{n: 10}, pipeline.Options{Classes: -1})
+	if err == nil || !strings.Contains(err.Error(), "classes must not be negative, not -1") {
+		t.Errorf("Fit = %v", err)
+	}
+}
+
 func TestFitReturnsWhatWasReached(t *testing.T) {
 	result, err := pipeline.Fit(t.Context(), newScripted(), &examples{n: 10}, pipeline.Options{Epochs: 2, BatchSize: 4, Test: &examples{n: 6}})
 	if err != nil {

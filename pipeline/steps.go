@@ -20,6 +20,7 @@ type Options struct {
 	NoShuffle    bool    // keep the data's own order in every epoch
 
 	Test      Data       // evaluated after each epoch; nil or empty means no test
+	Classes   int        // the model's; 0 means that no test counts a confusion matrix
 	Callbacks []Callback // told of each event, in this order; used by Fit
 }
 
@@ -43,6 +44,8 @@ func (o Options) check() error {
 		return fmt.Errorf("check options: epochs must be positive, not %d", o.Epochs)
 	case o.BatchSize < 0:
 		return fmt.Errorf("check options: batch size must be positive, not %d", o.BatchSize)
+	case o.Classes < 0:
+		return fmt.Errorf("check options: classes must not be negative, not %d", o.Classes)
 	case !(float32(o.LearningRate) > 0) || o.LearningRate > math.MaxFloat32:
 		return fmt.Errorf("check options: learning rate must be positive and a float32, not %g", o.LearningRate)
 	}

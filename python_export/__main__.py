@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 EXAMPLE = (
     "example:\n  python -m python_export export --out models/resnet50 --upsample 2 --classes cat,dog,fox"
 )
-WEIGHT_FILES = (".keras", ".h5", ".npz")
+WEIGHT_FILES = (".keras", ".h5", ".npz", ".safetensors", ".pth")
 MOST_CLASSES = 100_000
 
 
@@ -66,7 +66,7 @@ def _export_parser(commands: argparse._SubParsersAction) -> Parser:
     )
     add = parser.add_argument
     add("--out", metavar="DIR", type=_path, required=True, help="folder to write; must not exist")
-    add("--recipe", metavar="NAME", type=_recipe, default="keras", help="model to build: keras (default)")
+    add("--recipe", metavar="NAME", type=_recipe, default="keras", help="keras (default) or pytorch")
     add(
         "--upsample",
         metavar="N",
@@ -82,6 +82,7 @@ def _export_parser(commands: argparse._SubParsersAction) -> Parser:
         default=32,
         help="pixels a side of the images fed (32)",
     )
+    add("--loss", metavar="KIND", type=_loss, default="published", help="published (default) or logits")
     add("--weights", metavar="SOURCE", type=_weights, default="random", help="random, imagenet or a file")
     add("--seed", metavar="N", type=_whole(0, 2**32 - 1), default=0, help="decides random weights (0)")
     add("--batch-norm", metavar="KIND", type=_batch_norm, default="fused", help="fused (default) or keras")
@@ -103,6 +104,8 @@ def _check_together(parser: Parser, options: argparse.Namespace) -> None:
             f"--image-size {options.image_size} with --upsample {options.upsample} gives {side} pixels "
             f"a side, expected {recipes.SMALLEST_IMAGE} to {recipes.LARGEST_IMAGE}"
         )
+    if options.recipe == "pytorch" and options.batch_norm == "keras":
+        parser.error("--batch-norm keras is not for --recipe pytorch, whose BatchNorm is torch's")
     if options.save_keras is not None:
         out, file = options.out.absolute(), options.save_keras.absolute()
         if out == file or out in file.parents or file in out.parents:
@@ -162,13 +165,19 @@ def _run(options: argparse.Namespace) -> Exported:
     keras.config.set_floatx("float32")  # whatever ~/.keras/keras.json says
     keras.config.set_image_data_format("channels_last")
     keras.utils.set_random_seed(options.seed)
-    model = recipes.RECIPES[options.recipe](len(options.classes), options.image_size, options.upsample)
-    weights.load(model, options.weights)
+    build = recipes.RECIPES[options.recipe]
+    system = build(
+        len(options.classes), options.image_size, options.upsample, logits=options.loss == "logits"
+    )
+    weights.load(system.model, options.weights)
     source = options.weights if options.weights in ("random", "imagenet") else Path(options.weights).name
     return export(
-        model,
+        system.model,
         options.out,
         classes=options.classes,
+        image=(options.image_size, options.image_size, 3),
+        preprocess=system.preprocess,
+        loss=system.loss,
         batch_norm=options.batch_norm,
         origin=Origin(options.recipe, options.upsample, source, options.seed),
         save_keras=options.save_keras,
@@ -248,6 +257,12 @@ def _weights(text: str) -> str:
         raise argparse.ArgumentTypeError(
             f'"{text}" is not random, imagenet or a {", ".join(WEIGHT_FILES)} file'
         )
+    return text
+
+
+def _loss(text: str) -> str:
+    if text not in ("published", "logits"):
+        raise argparse.ArgumentTypeError(f'"{text}" is not published or logits')
     return text
 
 

@@ -18,7 +18,7 @@ from .errors import ExportError
 from .metadata import Origin
 from .names import named_state, named_weights, tree
 from .preprocess import Preprocess
-from .signatures import Program
+from .signatures import LOSSES, Program
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def export(
     *,
     classes: Sequence[str],
     preprocess: Preprocess = Preprocess(),  # noqa: B008  (frozen)
-    from_logits: bool = False,
+    loss: str = "probabilities",
     optimizer: keras.optimizers.Optimizer | None = None,
     batch_norm: str = "fused",
     image: tuple[int, int, int] | None = None,
@@ -52,11 +52,13 @@ def export(
 
     model        takes one image batch float32 [N,H,W,C], gives one float32 [N,classes]; it is left as it was
     classes      names in label order
-    preprocess   the scaling from uint8 to what the model takes, done in the graph
-    from_logits  whether the model gives logits, not probabilities
+    preprocess   resizing and scaling from uint8 to what the model takes, done in the graph
+    loss         what the cross-entropy is computed from, one of signatures.LOSSES: "probabilities",
+                 "logits" if the model gives logits, or "softmax-twice"
     optimizer    any Keras optimizer with a plain learning rate, its state is not used; default SGD(0.01)
     batch_norm   "fused" swaps BatchNorms for FusedBatchNorm where the model allows it, "keras" keeps them
-    image        (H, W, C), needed only where the model's own input shape leaves it open
+    image        (H, W, C) of what is fed, needed where the model's own input shape leaves it open and where
+                 preprocess has a size
     defaults     what metadata.DEFAULTS is overridden by
     origin       recorded in residual.json
     save_keras   also writes the stock Keras model to this .keras file
@@ -67,11 +69,11 @@ def export(
     out = Path(out)
     targets = [out] if save_keras is None else [out, Path(save_keras)]
     disk.check_free(*targets)
-    image = image or _image_shape(model)
-    _check(model, image, classes, preprocess, batch_norm, defaults or {})
+    image = image or _image_shape(model, preprocess)
+    _check(model, image, classes, preprocess, loss, batch_norm, defaults or {})
     optimizer = _fresh(optimizer or keras.optimizers.SGD(0.01))
     copy = clone(model, batch_norm)
-    program = Program(copy, optimizer, preprocess, from_logits)
+    program = Program(copy, optimizer, preprocess, loss)
     signatures = program.trace(dict(zip("NHWC", (None, *image), strict=True)) | {"classes": len(classes)})
     _check_probabilities(signatures["serving_default"], image)
     description = metadata.describe(
@@ -80,7 +82,7 @@ def export(
         image=image,
         classes=classes,
         preprocess=preprocess,
-        from_logits=from_logits,
+        loss=loss,
         optimizer=optimizer,
         defaults=defaults or {},
         origin=origin or Origin(),
@@ -119,7 +121,12 @@ def _fresh(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
     return fresh
 
 
-def _image_shape(model: keras.Model) -> tuple[int, int, int]:
+def _image_shape(model: keras.Model, preprocess: Preprocess) -> tuple[int, int, int]:
+    if preprocess.size is not None:
+        raise ExportError(
+            "preprocess has a size, so the size of the images that are fed is not the model's: "
+            "give image=(height, width, channels)"
+        )
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
         raise ExportError(
@@ -134,6 +141,7 @@ def _check(
     image: tuple[int, int, int],
     classes: Sequence[str],
     preprocess: Preprocess,
+    loss: str,
     batch_norm: str,
     defaults: Mapping[str, Any],
 ) -> None:
@@ -141,6 +149,8 @@ def _check(
         raise ExportError(f'Keras runs on "{keras.backend.backend()}", expected KERAS_BACKEND=tensorflow')
     if batch_norm not in ("fused", "keras"):
         raise ExportError(f'batch_norm is "{batch_norm}", expected "fused" or "keras"')
+    if loss not in LOSSES:
+        raise ExportError(f'loss is "{loss}", expected one of: {", ".join(LOSSES)}')
     if isinstance(classes, str) or len(classes) < 2 or len(set(classes)) != len(classes) or not all(classes):
         raise ExportError(f"classes is {classes!r}, expected at least two names, none empty, none twice")
     if image[2] != 3:
@@ -156,10 +166,10 @@ def _check(
     except ValueError as error:
         raise ExportError(str(error)) from error
     if not model.built:
-        model(np.zeros((1, *image), np.float32))
+        model(np.zeros((1, *preprocess.shape(image)), np.float32))
     if not model.trainable_variables:
         raise ExportError(f'model "{model.name}" has no trainable weights, so there is nothing to train')
-    output = model.compute_output_spec(keras.KerasTensor((None, *image)))
+    output = model.compute_output_spec(keras.KerasTensor((None, *preprocess.shape(image))))
     shape = getattr(output, "shape", output)
     if shape != (None, len(classes)):
         raise ExportError(
@@ -175,5 +185,5 @@ def _check_probabilities(serve: Any, image: tuple[int, int, int]) -> None:
     ):
         raise ExportError(
             f"the model gives {probabilities[0][:3]}… for a black image, expected probabilities that sum "
-            "to 1: give from_logits=True if its last layer has no softmax"
+            'to 1: give loss="logits" if its last layer has no softmax'
         )

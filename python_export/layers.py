@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -40,8 +41,12 @@ class FusedBatchNorm(keras.layers.BatchNormalization):
             x=inputs, scale=scale, offset=offset, mean=[], variance=[], epsilon=self.epsilon, is_training=True
         )
         self._move(self.moving_mean, normalized.batch_mean)
-        self._move(self.moving_variance, _biased(normalized.batch_variance, inputs))
+        self._move(self.moving_variance, self._averaged(normalized.batch_variance, inputs))
         return normalized.y
+
+    def _averaged(self, variance: tf.Tensor, inputs: tf.Tensor) -> tf.Tensor:
+        """What the moving variance averages, from the op's unbiased batch variance [C]: the biased one."""
+        return _biased(variance, inputs)
 
     def fits(self, inputs: tf.Tensor | keras.KerasTensor) -> bool:
         """Whether the op can normalize such inputs."""
@@ -51,6 +56,21 @@ class FusedBatchNorm(keras.layers.BatchNormalization):
 
     def _move(self, statistic: keras.Variable, value: tf.Tensor) -> None:
         statistic.assign(statistic.value * self.momentum + value * (1.0 - self.momentum))
+
+
+@keras.saving.register_keras_serializable("residual")
+class TorchBatchNorm(FusedBatchNorm):
+    """torch.nn.BatchNorm2d, whose running variance averages the unbiased batch variance.
+
+    Momentum counts as in Keras: torch's 0.1 is 0.9 here.
+    """
+
+    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, **settings: Any) -> None:
+        super().__init__(momentum=momentum, epsilon=epsilon, **settings)
+
+    def _averaged(self, variance: tf.Tensor, inputs: tf.Tensor) -> tf.Tensor:
+        values = tf.size(inputs) // tf.shape(inputs)[-1]
+        return tf.where(values > 1, variance, 0.0)  # of one value it is undefined; torch refuses to train
 
 
 def _biased(variance: tf.Tensor, inputs: tf.Tensor) -> tf.Tensor:

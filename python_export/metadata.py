@@ -9,8 +9,10 @@ It lies in the SavedModel's assets.extra/ and is written once, at export. Keys, 
     image           {height, width, channels} of the images that the signatures take
     upsample        factor by which the recipe enlarges images in the graph, null without a recipe
     batch_norm      "fused" or "keras": how BatchNorms are computed in the graph
-    preprocess      {divide, mean, std, channels}: the graph's own scaling, (x / divide - mean) / std
+    preprocess      {divide, mean, std, channels, size}: the graph's own scaling, (x / divide - mean) / std,
+                    after resizing to size [height, width] if that is not null
     from_logits     whether the last layer gives logits (serving_default always gives probabilities)
+    softmax_twice   whether the loss takes the model's probabilities for logits (signatures.LOSSES)
     resize          {rule, interpolation}: how a picture of another size becomes an image
     loss            Keras's name of the loss
     optimizer       {name, config}: Keras's class name, and its get_config() less the object's own name
@@ -66,7 +68,7 @@ def describe(
     image: tuple[int, int, int],
     classes: Sequence[str],
     preprocess: Preprocess,
-    from_logits: bool,
+    loss: str,
     optimizer: keras.optimizers.Optimizer,
     defaults: Mapping[str, Any],
     origin: Origin,
@@ -84,7 +86,8 @@ def describe(
         "upsample": origin.upsample,
         "batch_norm": clone.batch_norm,
         "preprocess": preprocess.as_json(),
-        "from_logits": from_logits,
+        "from_logits": loss == "logits",
+        "softmax_twice": loss == "softmax-twice",
         "resize": RESIZE,
         "loss": LOSS,
         "optimizer": {"name": type(optimizer).__name__, "config": config},

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .resize import resize
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Preprocess:
     """(x / divide - mean) / std in float32, x being uint8 pixels in 0..255, channels last.
+
+    With a size, images are brought to it first, as by Pillow's BILINEAR (see resize.py).
 
     The default maps to [0, 1]. The scaling of keras.applications.resnet50.preprocess_input is
     `Preprocess(divide=1.0, mean=(103.939, 116.779, 123.68), channels="BGR")`.
@@ -28,6 +32,8 @@ class Preprocess:
     """As mean; positive."""
     channels: str = "RGB"
     """The order that the model sees: images come in as RGB and are turned round for "BGR"."""
+    size: tuple[int, int] | None = None
+    """(height, width) that the model sees; None: the images' own."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mean", tuple(float(value) for value in self.mean))
@@ -38,8 +44,16 @@ class Preprocess:
             raise ValueError(f"preprocess mean is {self.mean}, expected finite numbers")
         if not self.std or not all(math.isfinite(value) and value > 0 for value in self.std):
             raise ValueError(f"preprocess std is {self.std}, expected positive numbers")
+        if self.size is not None:
+            object.__setattr__(self, "size", tuple(self.size))
+            if len(self.size) != 2 or not all(isinstance(n, int) and 0 < n <= 4096 for n in self.size):
+                raise ValueError(f"preprocess size is {self.size}, expected (height, width), each 1 to 4096")
         if self.channels not in ("RGB", "BGR"):
             raise ValueError(f'preprocess channels is "{self.channels}", expected "RGB" or "BGR"')
+
+    def shape(self, image: tuple[int, int, int]) -> tuple[int, int, int]:
+        """(H, W, C) that the model sees of images (H, W, C)."""
+        return (*(self.size or image[:2]), image[2])
 
     def check_channels(self, channels: int) -> None:
         """Raises ValueError when the numbers do not fit images of this many channels."""
@@ -50,29 +64,32 @@ class Preprocess:
             raise ValueError(f"preprocess channels is BGR, expected images of 3 channels, not {channels}")
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
-        """Scales images uint8 [N,H,W,C] to float32, exactly.
-
-        It looks values up: of a division TensorFlow's optimizer makes a product with the rounded reciprocal,
-        off by one bit for half of the 256 pixel values.
-        """
+        """Resizes and scales images uint8 [N,H,W,C] to float32, exactly as the formula stands."""
         import tensorflow as tf
 
+        if self.size is not None:
+            images = resize(images, self.size)
         if self.channels == "BGR":
             images = tf.reverse(images, axis=[-1])
-        table = self.table()  # [256, 1 or C]
-        index = tf.cast(images, tf.int64)
-        if table.shape[1] > 1:
-            index = index * table.shape[1] + tf.range(table.shape[1], dtype=tf.int64)
-        return tf.gather(tf.constant(table.ravel()), index)
-
-    def table(self) -> np.ndarray:
-        """Float32 [256, 1 or C]: what each pixel value becomes, computed in float32 as the formula stands."""
-        x = np.arange(256, dtype=np.float32)[:, np.newaxis]
-        mean, std = np.float32(self.mean), np.float32(self.std)
-        return (x / np.float32(self.divide) - mean) / std
+        scaled = tf.cast(images, tf.float32) / _divisor(self.divide)
+        if any(self.mean):
+            scaled -= np.float32(self.mean)
+        return scaled if set(self.std) == {1.0} else scaled / _divisor(self.std)
 
     def as_json(self) -> dict[str, object]:
         """The fields as they stand in residual.json."""
         return {
             key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
         }
+
+
+def _divisor(value: float | Sequence[float]) -> tf.Tensor:
+    """Float32 that TensorFlow's optimizer does not take for a constant.
+
+    Of a division by a constant it makes a product with the rounded reciprocal, off by one bit for half of the
+    256 pixel values.
+    """
+    import tensorflow as tf
+
+    number = np.float32(value)
+    return tf.compat.v1.placeholder_with_default(number, number.shape)

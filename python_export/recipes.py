@@ -6,7 +6,10 @@ Keras is imported inside the functions, so that the command line can name the re
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from .preprocess import Preprocess
 
 if TYPE_CHECKING:
     import keras
@@ -20,7 +23,17 @@ CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 """CIFAR-10's classes in label order."""
 
 
-def keras_resnet50(classes: int, image_size: int, upsample: int) -> keras.Model:
+@dataclass(frozen=True)
+class System:
+    """A model and what belongs to it, ready for `export`."""
+
+    model: keras.Model
+    preprocess: Preprocess
+    loss: str
+    """See signatures.LOSSES."""
+
+
+def keras_resnet50(classes: int, image_size: int, upsample: int, *, softmax: bool = True) -> keras.Model:
     """The article's classifier over images float32 [N,image_size,image_size,3] in [0,1], uncompiled.
 
     Upsampling, ResNet50 without top (keras.applications, v1), average pooling, Dense 1024, 512 and
@@ -40,9 +53,30 @@ def keras_resnet50(classes: int, image_size: int, upsample: int) -> keras.Model:
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(1024, activation="relu", name="dense")(x)
     x = layers.Dense(512, activation="relu", name="dense_1")(x)
-    outputs = layers.Dense(classes, activation="softmax", name="classification")(x)
+    outputs = layers.Dense(classes, activation="softmax" if softmax else None, name="classification")(x)
     return keras.Model(inputs, outputs, name="resnet50_classifier")
 
 
-RECIPES: dict[str, Callable[[int, int, int], keras.Model]] = {"keras": keras_resnet50}
-"""Recipes by name: (classes, image_size, upsample) -> model."""
+def keras_system(classes: int, image_size: int, upsample: int, *, logits: bool) -> System:
+    """The article in Keras. It enlarges images inside the model; its loss is the same from logits."""
+    model = keras_resnet50(classes, image_size, upsample, softmax=not logits)
+    return System(model, Preprocess(), "logits" if logits else "probabilities")
+
+
+def pytorch_system(classes: int, image_size: int, upsample: int, *, logits: bool) -> System:
+    """The article in PyTorch: Resize, ToTensor and Normalize, then torchvision's resnet50 and a classifier.
+
+    As published, the loss takes the model's probabilities for logits: CrossEntropyLoss applies a second
+    softmax to them.
+    """
+    from .resnet_torch import classifier
+
+    side = image_size * upsample
+    scale = Preprocess(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), size=(side, side))
+    return System(
+        classifier(classes, side, softmax=not logits), scale, "logits" if logits else "softmax-twice"
+    )
+
+
+RECIPES: dict[str, Callable[..., System]] = {"keras": keras_system, "pytorch": pytorch_system}
+"""Recipes by name: (classes, image_size, upsample, logits=) -> System."""

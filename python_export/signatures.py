@@ -12,22 +12,30 @@ from . import contract
 from .clone import Clone
 from .preprocess import Preprocess
 
+LOSSES = {
+    "probabilities": "the model gives probabilities; Keras finds the logits before its softmax, as in `fit`",
+    "logits": "the model gives logits",
+    "softmax-twice": "the model gives probabilities, and they are taken for logits: the cross-entropy of a "
+    "second softmax, as in PyTorch when CrossEntropyLoss gets the output of a Softmax",
+}
+"""What the cross-entropy is computed from."""
+
 
 class Program:
     """A classifier with its loss and optimizer, as functions over uint8 images.
 
     `train` changes weights, BatchNorm statistics and optimizer state; `evaluate` and `serve` nothing. The
-    loss is Keras's sparse categorical cross-entropy and the model's regularization losses.
+    loss is the sparse categorical cross-entropy by one of LOSSES and the model's regularization losses.
     """
 
     def __init__(
-        self, clone: Clone, optimizer: keras.optimizers.Optimizer, preprocess: Preprocess, from_logits: bool
+        self, clone: Clone, optimizer: keras.optimizers.Optimizer, preprocess: Preprocess, loss: str
     ) -> None:
         self.model, self.seed = clone.model, clone.seed
         self.cancelled = clone.cancelled
         self.optimizer = optimizer
         self.preprocess = preprocess
-        self.from_logits = from_logits
+        self.loss = loss
         optimizer.build(self.model.trainable_variables)
 
     def train(
@@ -61,7 +69,7 @@ class Program:
     def serve(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Probabilities float32 [N,classes]."""
         outputs = self._forward(images, training=False)
-        return {"probabilities": tf.nn.softmax(outputs) if self.from_logits else outputs}
+        return {"probabilities": tf.nn.softmax(outputs) if self.loss == "logits" else outputs}
 
     def trace(self, sizes: contract.Sizes) -> dict[str, Any]:
         """The concrete functions by signature name, checked against the contract."""
@@ -87,8 +95,10 @@ class Program:
         return tf.cast(self.model(self.preprocess(images), training=training), tf.float32)
 
     def _cross_entropy(self, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-        """Float32 [N]. From probabilities Keras finds the logits before the softmax, as it does in `fit`."""
-        return keras.ops.sparse_categorical_crossentropy(labels, outputs, from_logits=self.from_logits)
+        """Float32 [N]."""
+        if self.loss == "probabilities":
+            return keras.ops.sparse_categorical_crossentropy(labels, outputs)
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, outputs)
 
     def _regularization(self) -> tf.Tensor | float:
         losses: Sequence[tf.Tensor] = self.model.losses

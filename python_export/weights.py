@@ -1,4 +1,4 @@
-"""Brings weights into a model: from Keras's ImageNet download or from a .keras, .h5 or .npz file."""
+"""Brings weights into a model, from ImageNet downloads or files, and out of a trained one into files."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import contextlib
 import os
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 
 import h5py
 import keras
 import numpy as np
 
+from . import hub, state_dict
 from .errors import ExportError
 from .names import named_weights
 
@@ -20,12 +21,15 @@ from .names import named_weights
 def load(model: keras.Model, source: str) -> None:
     """Sets a model's weights: all of them, or from a backbone's file only those of the one nested model.
 
-    source is "random" (nothing is changed), "imagenet" (Keras's download, backbone) or a file:
+    source is "random" (nothing is changed), "imagenet" (a download of Keras's or torchvision's) or a file:
 
     .keras   a model saved by Keras, whole or backbone
     .h5      Keras's weights (.weights.h5), whole or backbone, or, in the older format, a whole saved model or
              weights, such as resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5
     .npz     arrays by path, such as resnet50/conv1_conv/kernel; a backbone's may leave out the first name
+    .safetensors, .pth
+             a state dict, for the PyTorch recipe: the article's module (resnet.*, classifier.*) or
+             torchvision's resnet50 (conv1.weight and so on), whose fc.* is left out
 
     Raises ExportError; the model's weights are then undefined.
     """
@@ -36,7 +40,9 @@ def load(model: keras.Model, source: str) -> None:
         return
     path = Path(source)
     try:
-        if path.suffix == ".npz":
+        if path.suffix in state_dict.SUFFIXES:
+            _assign_state(model, state_dict.read(path), path)
+        elif path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
                 _assign(model, dict(arrays), path)
         elif path.suffix == ".h5" and not _holds_model(path):
@@ -62,7 +68,10 @@ def backbone(model: keras.Model) -> keras.Model:
 
 
 def _download(model: keras.Model) -> None:
-    """ImageNet weights into a ResNet50 backbone by keras.applications, which caches them."""
+    """ImageNet weights into a backbone: torchvision's or those of keras.applications."""
+    if is_torch(model):
+        _download_torchvision(model)
+        return
     target = backbone(model)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # Keras prints a progress bar
@@ -76,6 +85,57 @@ def _download(model: keras.Model) -> None:
             f".h5 or .npz file, or put Keras's file into its cache, {cache}"
         ) from error
     target.set_weights(donor.get_weights())
+
+
+def _download_torchvision(model: keras.Model) -> None:
+    try:
+        path = hub.fetch(hub.RESNET50, hub.cache())
+    except OSError as error:
+        raise ExportError(
+            f"--weights imagenet cannot be downloaded ({_line(error)}): use --weights random or a .pth or "
+            f".safetensors file, or put {hub.RESNET50} into {hub.cache()}"
+        ) from error
+    _assign_state(model, state_dict.read(path), path)
+
+
+def is_torch(model: keras.Model) -> bool:
+    """Whether a model has torch's names: whether it is the PyTorch recipe's."""
+    return any(layer.name == "classifier.5" for layer in model.layers)
+
+
+def as_state_dict(model: keras.Model, batches: int) -> dict[str, np.ndarray]:
+    """The state dict of the article's module, after training on so many batches."""
+    arrays = {
+        state_dict.torch_name(path): state_dict.to_torch(path, array)
+        for path, array in _arrays(model).items()
+    }
+    tracked = {
+        f"{name.removesuffix('running_mean')}num_batches_tracked": np.int64(batches)
+        for name in arrays
+        if name.endswith("running_mean")
+    }
+    return arrays | {name: np.asarray(count) for name, count in tracked.items()}
+
+
+def _assign_state(model: keras.Model, arrays: Mapping[str, np.ndarray], path: Path) -> None:
+    """Assigns a state dict, which is the article's module or torchvision's resnet50."""
+    if not is_torch(model):
+        raise ExportError(f'--weights "{path}" is a state dict, which is for --recipe pytorch')
+    arrays = {key: array for key, array in arrays.items() if not key.endswith("num_batches_tracked")}
+    wanted = {state_dict.torch_name(name): name for name in named_weights(model)}
+    if not any(key.startswith(("resnet.", "classifier.")) for key in arrays):
+        arrays = {f"resnet.{key}": array for key, array in arrays.items() if not key.startswith("fc.")}
+        wanted = {key: name for key, name in wanted.items() if key.startswith("resnet.")}
+    _check_names(wanted.keys(), arrays.keys(), path)
+    weights = named_weights(model)
+    for key, name in wanted.items():
+        array = state_dict.to_keras(name, arrays[key]) if arrays[key].ndim in (1, 2, 4) else arrays[key]
+        if array.shape != tuple(weights[name].shape):
+            shape = state_dict.to_torch(name, weights[name].numpy()).shape
+            raise ExportError(
+                f'--weights "{path}" holds {key} of shape {arrays[key].shape}, expected {shape}'
+            )
+        weights[name].assign(array.astype(weights[name].dtype))
 
 
 def _holds_model(path: Path) -> bool:
@@ -121,11 +181,7 @@ def _assign(model: keras.Model, arrays: Mapping[str, np.ndarray], path: Path) ->
     if not head & arrays.keys():
         wanted = {name: weight for name, weight in wanted.items() if name not in head}
         arrays = {name if name.startswith(inner) else inner + name: array for name, array in arrays.items()}
-    missing, unknown = wanted.keys() - arrays.keys(), arrays.keys() - wanted.keys()
-    if missing:
-        raise ExportError(f'--weights "{path}" lacks {_some(missing)}, expected {len(wanted)} weights')
-    if unknown:
-        raise ExportError(f'--weights "{path}" holds {_some(unknown)}, which the model does not have')
+    _check_names(wanted.keys(), arrays.keys(), path)
     for name, weight in wanted.items():
         if arrays[name].shape != tuple(weight.shape):
             raise ExportError(
@@ -135,7 +191,14 @@ def _assign(model: keras.Model, arrays: Mapping[str, np.ndarray], path: Path) ->
         weight.assign(arrays[name].astype(weight.dtype))
 
 
-def _some(names: set[str]) -> str:
+def _check_names(wanted: Set[str], found: Set[str], path: Path) -> None:
+    if wanted - found:
+        raise ExportError(f'--weights "{path}" lacks {_some(wanted - found)}, expected {len(wanted)} weights')
+    if found - wanted:
+        raise ExportError(f'--weights "{path}" holds {_some(found - wanted)}, which the model does not have')
+
+
+def _some(names: Set[str]) -> str:
     first, *rest = sorted(names)
     return f'"{first}" and {len(rest)} more' if rest else f'"{first}"'
 

@@ -100,7 +100,7 @@ func newTable(path string, names ...string) (*table, error) {
 // milliseconds, a write microseconds.
 func (t *table) write(fields ...string) error {
 	if t == nil {
-		return errors.New("write metrics: a run begins with a pipeline.Begin event, which there was none of")
+		return fmt.Errorf("write metrics: %w", errNoBegin)
 	}
 	t.row.Reset()
 	for i, field := range fields {

@@ -3,6 +3,7 @@ package callback
 import (
 	"bytes"
 	"context"
+	"encoding/xml"
 	"errors"
 	"image/png"
 	"os"
@@ -13,11 +14,17 @@ import (
 	"time"
 
 	"github.com/residual-go/residual/pipeline"
+	"github.com/residual-go/residual/pipeline/plot"
 )
 
 func checkPicture(t *testing.T, path string) {
 	t.Helper()
 	if _, err := png.Decode(bytes.NewReader(readFile(t, path))); err != nil {
+		t.Errorf("%s is no picture: %v", path, err)
+	}
+	path = strings.TrimSuffix(path, ".png") + ".svg"
+	var picture struct{ XMLName xml.Name }
+	if err := xml.Unmarshal(readFile(t, path), &picture); err != nil || picture.XMLName.Local != "svg" {
 		t.Errorf("%s is no picture: %v", path, err)
 	}
 }
@@ -101,8 +108,21 @@ func TestCurveIsAlwaysWhole(t *testing.T) {
 	}
 	close(done)
 	viewer.Wait()
-	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
-		t.Errorf("beside the picture there is %v", entries)
+	if entries, _ := os.ReadDir(dir); len(entries) != 2 {
+		t.Errorf("the pictures are %v", entries)
+	}
+}
+
+func TestCurveNamesTheSVGAfterThePNG(t *testing.T) {
+	for path, want := range map[string]string{
+		"plots/training.png": "plots/training.svg",
+		"training":           "training.svg",
+		"run.1":              "run.1.svg",
+		"training.svg":       "training.svg.svg", // not the file of the PNG
+	} {
+		if got := (&Curve{Path: path}).path(plot.SVG); got != want {
+			t.Errorf("the SVG of %s is %s, want %s", path, got, want)
+		}
 	}
 }
 

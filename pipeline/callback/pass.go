@@ -44,6 +44,7 @@ func (p pass) live(width int) string {
 		{minBar, p.short, []string{p.loss(), p.accuracy("acc"), p.rate("img/s"), p.left()}},
 		{minBar, p.short, []string{p.loss(), p.accuracy("acc"), p.left()}},
 		{minBar, p.short, []string{p.loss(), p.left()}},
+		{minBar, p.short, []string{p.loss()}},
 		{minBar, p.short, nil},
 	} {
 		text := strings.Join(append([]string{p.count()}, l.fields...), "  ")

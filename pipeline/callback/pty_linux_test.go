@@ -1,9 +1,11 @@
 package callback
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"sync"
 	"testing"
 	"time"
@@ -85,5 +87,35 @@ func TestProgressOnARealTerminal(t *testing.T) {
 	want := "Epoch 1/3 [>      ] 100/782  loss 2.0415  acc 0.1935  42.7 img/s  17m03s left\n"
 	if got := v.String(); got != want {
 		t.Errorf("screen shows\n%qwant\n%q", got, want)
+	}
+}
+
+// Nothing here has a colour. NO_COLOR (https://no-color.org) asks for that, not
+// for a terminal without bars.
+func TestTerminalsGetNoColours(t *testing.T) {
+	t.Setenv("TERM", "xterm-256color")
+	t.Setenv("COLORTERM", "truecolor")
+	for _, noColor := range []string{"", "1"} {
+		t.Setenv("NO_COLOR", noColor)
+		keyboard, tty := openTerminal(t)
+		setColumns(t, tty, 80)
+		var written bytes.Buffer
+		var reader sync.WaitGroup
+		reader.Go(func() { _, _ = io.Copy(&written, keyboard) })
+
+		clock := &clockwork{at: time.Unix(1e9, 0)}
+		p := &Progress{Out: tty, now: clock.now}
+		_ = p.Close(cifar.play(p, clock))
+		m := &Meter{Out: tty, now: clock.now}
+		fetch(m, clock, 162, 20)
+		m.Close()
+		_ = tty.Close()
+		reader.Wait()
+		if !bytes.Contains(written.Bytes(), []byte("[==")) {
+			t.Errorf("with NO_COLOR=%s there is no bar", noColor)
+		}
+		if colour := regexp.MustCompile(`\x1b\[[0-9;]*m`).Find(written.Bytes()); colour != nil {
+			t.Errorf("with NO_COLOR=%s there is %q", noColor, colour)
+		}
 	}
 }

@@ -7,48 +7,74 @@ import (
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 )
 
 // chart draws the lines over each other, the most important last.
 func (l lines) chart(title string) *plot.Plot {
+	chart := newChart(title)
+	addLine(chart, thin(l.steps), 1, paleBlue)
+	chart.Add(line(l.smoothed, 3, blue))
+	addLine(chart, l.test, 2, vermilion)
+	chart.Add(marks(l.train, draw.CircleGlyph{}, blue), marks(l.test, draw.BoxGlyph{}, vermilion))
+	if len(l.steps) == 1 {
+		chart.Add(marks(l.steps, draw.CircleGlyph{}, blue)) // a line would not show
+	}
+	setRange(chart, l.extent())
+	return chart
+}
+
+// newChart returns an empty panel.
+func newChart(title string) *plot.Plot {
 	chart := plot.New()
 	chart.BackgroundColor = nil
 	chart.Title.Text = title
 	style(chart)
 	chart.Add(grid())
-	// A path's drawing time grows with the square of its length.
-	for piece := range pieces(thin(l.steps), 50) {
-		chart.Add(line(piece, 1, paleBlue))
-	}
-	chart.Add(line(l.smoothed, 3, blue), line(l.test, 2, vermilion))
-	chart.Add(marks(l.train, draw.CircleGlyph{}, blue), marks(l.test, draw.BoxGlyph{}, vermilion))
-	if len(l.steps) == 1 {
-		chart.Add(marks(l.steps, draw.CircleGlyph{}, blue)) // a line would not show
-	}
-	l.scale(chart)
 	return chart
+}
+
+// addLine draws a line of any length: in pieces, as the time that a path takes
+// to be drawn grows with the square of its length.
+func addLine(chart *plot.Plot, points plotter.XYs, width int, c color.Color) {
+	for piece := range pieces(points, 50) {
+		chart.Add(line(piece, width, c))
+	}
 }
 
 func line(points plotter.XYs, width int, c color.Color) *plotter.Line {
 	return &plotter.Line{XYs: points, LineStyle: draw.LineStyle{Width: pixels(width), Color: c}}
 }
 
+const (
+	markSize = 6  // pixels from a mark's middle to its edge
+	maxMarks = 40 // of a line: more would be a band
+)
+
 func marks(points plotter.XYs, shape draw.GlyphDrawer, c color.Color) *plotter.Scatter {
-	return &plotter.Scatter{XYs: points, GlyphStyle: draw.GlyphStyle{Shape: shape, Color: c, Radius: pixels(6)}}
+	every := (len(points) + maxMarks - 1) / maxMarks
+	var few plotter.XYs
+	for i := len(points) - 1; i >= 0; i -= every { // the last one is what a run came to
+		few = append(few, points[i])
+	}
+	return &plotter.Scatter{XYs: few, GlyphStyle: draw.GlyphStyle{Shape: shape, Color: c, Radius: pixels(markSize)}}
 }
 
-// scale sets the range of the axes, so that all but the oddest steps fit.
-func (l lines) scale(chart *plot.Plot) {
+// extent returns points between which all but the oddest steps lie.
+func (l lines) extent() plotter.XYs {
 	shown := slices.Concat(l.smoothed, l.train, l.test)
-	if len(shown) == 0 {
-		chart.X.Min, chart.X.Max, chart.Y.Min, chart.Y.Max = 0, 1, 0, 1
-		return
-	}
 	if len(l.steps) > 0 {
 		low, high := usual(l.steps)
 		shown = append(shown, plotter.XY{X: shown[0].X, Y: low}, plotter.XY{X: shown[0].X, Y: high})
+	}
+	return shown
+}
+
+// setRange makes the axes span these points.
+func setRange(chart *plot.Plot, shown plotter.XYs) {
+	if len(shown) == 0 {
+		chart.X.Min, chart.X.Max, chart.Y.Min, chart.Y.Max = 0, 1, 0, 1
+		return
 	}
 	xlow, xhigh, low, high := plotter.XYRange(shown)
 	if xlow == xhigh {
@@ -87,47 +113,4 @@ func style(chart *plot.Plot) {
 func grid() *plotter.Grid {
 	style := draw.LineStyle{Width: pixels(1), Color: rule}
 	return &plotter.Grid{Vertical: style, Horizontal: style}
-}
-
-const (
-	legendSample = 36 // pixels of a piece of line
-	legendGap    = 32
-	legendSize   = 16 // of the letters
-)
-
-// entry is a line's name in the legend.
-type entry struct {
-	name  string
-	color color.Color
-	width int
-	mark  draw.GlyphDrawer
-}
-
-// legend names the lines above the panels, where it covers none: the names on
-// the page, pieces of the lines on the canvas.
-func (p *page) legend(canvas draw.Canvas, run Run) {
-	entries := []entry{{"train, each step", paleBlue, 2, nil}, {"train, smoothed", blue, 4, nil}}
-	if len(run.Epochs) > 0 {
-		entries = append(entries, entry{"train, mean of each epoch", blue, 0, draw.CircleGlyph{}})
-	}
-	if slices.ContainsFunc(run.Epochs, func(e Epoch) bool { return e.Test != nil }) {
-		entries = append(entries, entry{"test, after each epoch", vermilion, 2, draw.BoxGlyph{}})
-	}
-	width := -legendGap
-	for _, e := range entries {
-		width += legendSample + 8 + p.width(e.name, legendSize) + legendGap
-	}
-	x, y := (curvesWidth-width)/2, margin+2*titleSize+8
-	for _, e := range entries {
-		e.sample(canvas, pixels(x), canvas.Max.Y-pixels(y))
-		p.text(x+legendSample+8, y, label{text: e.name, size: legendSize})
-		x += legendSample + 8 + p.width(e.name, legendSize) + legendGap
-	}
-}
-
-func (e entry) sample(canvas draw.Canvas, x, y vg.Length) {
-	if e.width > 0 {
-		canvas.StrokeLine2(draw.LineStyle{Width: pixels(e.width), Color: e.color}, x, y, x+pixels(legendSample), y)
-	}
-	canvas.DrawGlyph(draw.GlyphStyle{Shape: e.mark, Color: e.color, Radius: pixels(6)}, vg.Point{X: x + pixels(legendSample/2), Y: y})
 }

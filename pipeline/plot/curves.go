@@ -2,14 +2,11 @@ package plot
 
 import (
 	"fmt"
-	"image/color"
-	stddraw "image/draw"
 	"io"
 
+	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgimg"
 )
 
 // Run is the course of a training run.
@@ -38,49 +35,71 @@ type Score struct {
 }
 
 const (
-	curvesWidth, curvesHeight = 1400, 620
-	curvesHeader              = 92 // pixels above the panels
-	dotsPerInch               = 144
+	curvesWidth  = 1400
+	panelHeight  = 528 // with its title, ticks and the margin below
+	legendTop    = margin + 2*titleSize - 7
+	legendBottom = 10 // between the last line of the legend and the panels
 )
 
 // Curves draws the course of a run: loss on the left, accuracy on the right,
 // of each step (thin), smoothed (thick), and of each epoch (marks). A run may
 // have any number of steps; of very many only the extremes are drawn. The
 // oddest hundredth is cut off, so that a few do not flatten the rest.
-func Curves(w io.Writer, run Run) error {
-	if len(run.Steps) == 0 {
-		return fmt.Errorf("draw curves: the run has no steps")
+func Curves(w io.Writer, run Run, format Format) error {
+	s, err := run.draw(format)
+	if err != nil {
+		return err
 	}
-	return run.draw().write(w)
+	return s.write(w)
 }
 
-func (r Run) draw() *page {
-	loss, accuracy := r.lines(Score.loss).chart("loss"), r.lines(Score.accuracy).chart("accuracy")
+func (r Run) draw(format Format) (*sheet, error) {
+	if len(r.Steps) == 0 {
+		return nil, fmt.Errorf("draw curves: the run has no steps")
+	}
+	names := r.legend()
+	s, err := newSheet(format, curvesWidth, headerHeight(names)+panelHeight)
+	if err != nil {
+		return nil, err
+	}
+	s.header(r.Title, names)
+	s.panels(r.lines(Score.loss).chart("loss"), r.lines(Score.accuracy).chart("accuracy"))
+	return s, nil
+}
+
+// headerHeight returns how many pixels title and legends take.
+func headerHeight(legends ...legend) int {
+	height := legendTop + legendBottom
+	for _, l := range legends {
+		height += l.height()
+	}
+	return height
+}
+
+func (s *sheet) header(title string, legends ...legend) {
+	title = s.ruler.shorten(printable(title), titleSize+4, curvesWidth-2*margin)
+	s.text(curvesWidth/2, margin+titleSize/2, label{text: title, size: titleSize + 4, align: centre})
+	y := legendTop
+	for _, l := range legends {
+		s.legend(y, l)
+		y += l.height()
+	}
+}
+
+// panels draws two charts beside each other, below the header.
+func (s *sheet) panels(loss, accuracy *plot.Plot) {
 	accuracy.Y.Min, accuracy.Y.Max = 0, 1
 	accuracy.Y.Tick.Marker = percents
-
-	canvas := draw.New(vgimg.NewWith(vgimg.UseWH(pixels(curvesWidth), pixels(curvesHeight)),
-		vgimg.UseDPI(dotsPerInch), vgimg.UseBackgroundColor(color.Transparent)))
-	panels := draw.Crop(canvas, pixels(margin), -pixels(margin), pixels(margin), -pixels(curvesHeader))
+	area := draw.Crop(s.Canvas, pixels(margin), -pixels(margin), pixels(margin), pixels(panelHeight-s.height))
 	half := pixels(curvesWidth / 2)
-	loss.Draw(draw.Crop(panels, 0, -half, 0, 0))
-	accuracy.Draw(draw.Crop(panels, half, 0, 0, 0))
-
-	page := newPage(curvesWidth, curvesHeight)
-	title := page.shorten(r.Title, titleSize+4, curvesWidth-2*margin)
-	page.text(curvesWidth/2, margin+titleSize/2, label{text: title, size: titleSize + 4, align: centre})
-	page.legend(canvas, r)
-	stddraw.Draw(page.RGBA, page.Bounds(), canvas.Canvas.(*vgimg.Canvas).Image(), page.Bounds().Min, stddraw.Over)
-	return page
+	loss.Draw(draw.Crop(area, 0, -half, 0, 0))
+	accuracy.Draw(draw.Crop(area, half, 0, 0, 0))
 }
-
-// pixels says a number of pixels in the unit of Gonum's canvas.
-func pixels(n int) vg.Length { return vg.Length(n) * vg.Inch / dotsPerInch }
 
 func (s Score) loss() float64     { return s.Loss }
 func (s Score) accuracy() float64 { return s.Accuracy }
 
-// lines are what one panel shows.
+// lines are what one panel shows of a run.
 type lines struct {
 	steps, smoothed plotter.XYs
 	train, test     plotter.XYs // by epoch
@@ -97,7 +116,7 @@ func (r Run) lines(value func(Score) float64) lines {
 			l.test = append(l.test, plotter.XY{X: float64(epoch.Step), Y: value(*epoch.Test)})
 		}
 	}
-	l.steps, l.train, l.test = finite(l.steps), finite(l.train), finite(l.test)
+	l.steps, l.train, l.test = finite(l.steps), thin(finite(l.train)), thin(finite(l.test))
 	l.smoothed = smooth(l.steps)
 	return l
 }

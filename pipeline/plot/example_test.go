@@ -30,6 +30,6 @@ func ExampleCurves() {
 	}
 	run.Epochs = []plot.Epoch{{Step: 100, Train: plot.Score{Loss: 1.6, Accuracy: 0.25}, Test: &plot.Score{Loss: 1.2, Accuracy: 0.48}}}
 	var picture bytes.Buffer
-	fmt.Println(plot.Curves(&picture, run))
+	fmt.Println(plot.Curves(&picture, run, plot.PNG))
 	// Output: <nil>
 }

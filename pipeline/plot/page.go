@@ -119,6 +119,16 @@ func (p *page) shorten(text string, size float64, width int) string {
 	return text
 }
 
+// squeeze returns as much of text as fits into width, with its begin and its end:
+// the names of runs differ in either.
+func (p *page) squeeze(text string, size float64, width int) string {
+	runes := []rune(text)
+	for keep := min(len(runes), width); p.width(text, size) > width && keep > 0; keep-- {
+		text = string(runes[:keep/2]) + "…" + string(runes[len(runes)-(keep-keep/2):])
+	}
+	return text
+}
+
 func (p *page) face(size float64) xfont.Face {
 	if p.faces[size] == nil {
 		found := font.DefaultCache.Lookup(sans, font.Length(size))

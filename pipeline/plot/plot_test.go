@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+	"gonum.org/v1/plot/vg/vgimg"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -33,6 +34,26 @@ func picture(t *testing.T, write func(io.Writer) error) *image.RGBA {
 	rgba := image.NewRGBA(img.Bounds())
 	draw.Draw(rgba, img.Bounds(), img, image.Point{}, draw.Src)
 	return rgba
+}
+
+// curvesHeader is the height of a title and a legend of one row.
+var curvesHeader = headerHeight(splitLegend())
+
+// drawn is the picture of a run's curves.
+func drawn(t *testing.T, run Run) *image.RGBA {
+	t.Helper()
+	return imageOf(t)(run.draw(PNG))
+}
+
+// imageOf returns what is on a sheet: encoding it takes longer than all else.
+func imageOf(t *testing.T) func(*sheet, error) *image.RGBA {
+	return func(s *sheet, err error) *image.RGBA {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Canvas.Canvas.(*vgimg.Canvas).Image().(*image.RGBA)
+	}
 }
 
 // darkness is 0 for white, 1 for black.
@@ -92,7 +113,7 @@ func TestCurvesDrawsRunsOfEveryLength(t *testing.T) {
 		"a title in other hands": {Title: "日本語 é ß", Steps: []Step{{1, 2, 0.5}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			img := run.draw().RGBA
+			img := drawn(t, run)
 			if size := img.Bounds().Size(); size != image.Pt(1400, 620) {
 				t.Errorf("size is %v", size)
 			}
@@ -107,8 +128,8 @@ func TestCurvesDrawsRunsOfEveryLength(t *testing.T) {
 
 func TestCurvesWritesAPicture(t *testing.T) {
 	run := course(10, 1, true)
-	img := picture(t, func(w io.Writer) error { return Curves(w, run) })
-	if !bytes.Equal(img.Pix, run.draw().Pix) {
+	img := picture(t, func(w io.Writer) error { return Curves(w, run, PNG) })
+	if !bytes.Equal(img.Pix, drawn(t, run).Pix) {
 		t.Error("it is not what was drawn")
 	}
 }
@@ -117,19 +138,19 @@ func TestCurvesLeavesOutWhatIsNotFinite(t *testing.T) {
 	run := course(10, 2, true)
 	run.Epochs[1].Test.Loss = math.Inf(1)
 	run.Epochs[0].Test.Loss = math.NaN()
-	img := run.draw().RGBA
+	img := drawn(t, run)
 	if n := count(img, image.Rect(0, curvesHeader, 700, 620), vermilion); n > 0 {
 		t.Errorf("%d pixels of a test loss that is not finite", n)
 	}
 	if n := count(img, image.Rect(700, curvesHeader, 1400, 620), vermilion); n == 0 {
 		t.Error("no test accuracy")
 	}
-	Run{Steps: []Step{{1, math.NaN(), math.Inf(1)}}}.draw()
+	drawn(t, Run{Steps: []Step{{1, math.NaN(), math.Inf(1)}}})
 }
 
 func TestCurvesShowsTestOnlyIfThereIsOne(t *testing.T) {
 	for _, test := range []bool{true, false} {
-		img := course(20, 2, test).draw().RGBA
+		img := drawn(t, course(20, 2, test))
 		header := image.Rect(0, 0, 1400, curvesHeader)
 		if got := count(img, header, vermilion) > 0; got != test {
 			t.Errorf("with test %v the legend names it: %v", test, got)
@@ -142,7 +163,7 @@ func TestCurvesShowsTestOnlyIfThereIsOne(t *testing.T) {
 
 // A falling loss stands high on the left, a rising accuracy on the right.
 func TestCurvesGoTheRightWay(t *testing.T) {
-	img := course(1000, 0, false).draw().RGBA
+	img := drawn(t, course(1000, 0, false))
 	height := func(r image.Rectangle) float64 { // mean row of the thick line, from the top
 		sum, n := 0, 0
 		for y := r.Min.Y; y < r.Max.Y; y++ {
@@ -369,7 +390,7 @@ func (w *fullWriter) Write(p []byte) (int, error) {
 
 func TestPicturesSayWhenTheyCannotBeWritten(t *testing.T) {
 	for name, write := range map[string]func(io.Writer) error{
-		"curves":    func(w io.Writer) error { return Curves(w, course(10, 1, true)) },
+		"curves":    func(w io.Writer) error { return Curves(w, course(10, 1, true), PNG) },
 		"confusion": func(w io.Writer) error { return Confusion(w, [][]int{{1}}, []string{"cat"}) },
 		"preview": func(w io.Writer) error {
 			return Preview(w, []Row{{"train", []Tile{{"cat", checkers(32, 32)}}}})
@@ -382,7 +403,7 @@ func TestPicturesSayWhenTheyCannotBeWritten(t *testing.T) {
 			}
 		}
 	}
-	if err := Curves(io.Discard, Run{}); err == nil || !strings.Contains(err.Error(), "no steps") {
+	if err := Curves(io.Discard, Run{}, PNG); err == nil || !strings.Contains(err.Error(), "no steps") {
 		t.Errorf("Curves without steps = %v", err)
 	}
 }
@@ -394,7 +415,7 @@ func TestPicturesMayBeDrawnAtOnce(t *testing.T) {
 			if err := Confusion(io.Discard, [][]int{{1, 0}, {0, 1}}, []string{"cat", "dog"}); err != nil {
 				t.Error(err)
 			}
-			if err := Curves(io.Discard, course(3, 1, true)); err != nil {
+			if err := Curves(io.Discard, course(3, 1, true), PNG); err != nil {
 				t.Error(err)
 			}
 		})

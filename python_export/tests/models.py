@@ -73,7 +73,7 @@ def make(folder: Path) -> None:
         pets,
         folder / "pets",
         classes=("cat", "dog"),
-        from_logits=True,
+        loss="logits",
         optimizer=keras.optimizers.Adam(0.001),
     )
 

@@ -93,7 +93,9 @@ def test_evaluate_is_keras_evaluate_with_regularization(tmp_path, softmax):
     stock = small_cnn(softmax=softmax)
     for seed in range(3):
         stock(scaled(blobs(16, seed=seed)[0]), training=True)  # statistics of their own
-    folder = export(stock, tmp_path / "m", classes=names(3), from_logits=not softmax).path
+    folder = export(
+        stock, tmp_path / "m", classes=names(3), loss="probabilities" if softmax else "logits"
+    ).path
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=not softmax)
     stock.compile(loss=loss, metrics=["accuracy"])
     images, labels = blobs(50, seed=9)

@@ -1,0 +1,51 @@
+package callback
+
+import (
+	"context"
+	"errors"
+
+	"github.com/residual-go/residual/pipeline"
+)
+
+// Tolerant lets a run go on without a callback that has failed, over a full
+// disk or a folder that was removed. The first failure is told to Warn; from
+// then on the callback hears of no event, but still of the end. ErrStop is no
+// failure: it ends the run as ever.
+type Tolerant struct {
+	Callback pipeline.Callback
+	Warn     func(error) // told once at most; nil means that nobody is told
+
+	failed bool
+}
+
+var _ pipeline.Callback = (*Tolerant)(nil)
+
+// Handle passes the event on. The only error that it returns is ErrStop.
+func (t *Tolerant) Handle(ctx context.Context, event pipeline.Event) error {
+	if t.failed {
+		return nil
+	}
+	err := t.Callback.Handle(ctx, event)
+	if errors.Is(err, pipeline.ErrStop) {
+		return err
+	}
+	t.warn(err)
+	return nil
+}
+
+// Close closes the callback. It returns no errors.
+func (t *Tolerant) Close(runErr error) error {
+	t.warn(t.Callback.Close(runErr))
+	return nil
+}
+
+// warn leaves away what follows from the first failure.
+func (t *Tolerant) warn(err error) {
+	if err == nil || t.failed {
+		return
+	}
+	t.failed = true
+	if t.Warn != nil {
+		t.Warn(err)
+	}
+}

@@ -1,0 +1,14 @@
+package plot
+
+// Format is the kind of file that a picture is written as.
+type Format string
+
+// The formats of curves. SVG names its font, Liberation Sans, and others of the
+// same widths for machines that lack it.
+const (
+	PNG Format = "png"
+	SVG Format = "svg"
+)
+
+// Formats are all of them.
+var Formats = []Format{PNG, SVG}

@@ -39,24 +39,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line (default sys.argv) and returns the exit code: 0, 1 failure, 2 wrong usage."""
     parser = Parser(prog="python_export", description="Keras models for residual.", allow_abbrev=False)
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    export_parser = _export_parser(commands)
+    _export_parser(commands)
+    _weights_parser(commands)
     options = parser.parse_args(arguments)
-    _check_together(export_parser, options)
     try:
-        _export(options)
+        options.run(options)
     except ExportError as error:
-        return _fail(str(error))
+        return _fail(options.command, str(error))
     except OSError as error:
         return _fail(
-            f'cannot write --out "{options.out}": {error.strerror or error} ({error.filename or options.out})'
+            options.command,
+            f'cannot write --out "{options.out}": {error.strerror or error} '
+            f"({error.filename or options.out})",
         )
     except KeyboardInterrupt:
-        _fail("interrupted, nothing was written")
+        _fail(options.command, "interrupted, nothing was written")
         return 130
     return 0
 
 
-def _export_parser(commands: argparse._SubParsersAction) -> Parser:
+def _export_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "export",
         help="build a Keras model and write it as a SavedModel with a training step",
@@ -93,7 +95,39 @@ def _export_parser(commands: argparse._SubParsersAction) -> Parser:
         help="also write the stock Keras model, a .keras file",
     )
     add("--json", action="store_true", help="print one JSON object as the last line")
-    return parser
+
+    def run(options: argparse.Namespace) -> None:
+        _check_together(parser, options)
+        _export(options)
+
+    parser.set_defaults(command="export", run=run)
+
+
+def _weights_parser(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "weights",
+        help="write the weights that Go trained as a Keras model or a torch state dict",
+        epilog="example:\n  python -m python_export weights --model runs/first/model/1 --out trained.keras",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--model", metavar="DIR", type=Path, required=True, help="a model that export wrote, trained or not")
+    add("--out", metavar="FILE", type=_weights_file, required=True, help=".keras or .safetensors, a new file")
+    add("--keras", metavar="FILE", type=_keras_file, help="stock model to fill, if it was of no recipe")
+    parser.set_defaults(command="weights", run=_weights_back)
+
+
+def _weights_back(options: argparse.Namespace) -> None:
+    if sys.stderr.isatty():
+        print("starting Keras", file=sys.stderr)
+    with _quiet():
+        _start_keras()
+        from .extract import extract
+
+        model = extract(options.model, options.out, options.keras)
+        parameters = model.count_params()
+    print(f"wrote {parameters:,} parameters to {options.out}")
 
 
 def _check_together(parser: Parser, options: argparse.Namespace) -> None:
@@ -155,15 +189,13 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> Exported:
-    os.environ["KERAS_BACKEND"] = "tensorflow"
+    _start_keras()
     import keras
 
     from . import weights
     from .exporter import export
     from .metadata import Origin
 
-    keras.config.set_floatx("float32")  # whatever ~/.keras/keras.json says
-    keras.config.set_image_data_format("channels_last")
     keras.utils.set_random_seed(options.seed)
     build = recipes.RECIPES[options.recipe]
     system = build(
@@ -182,6 +214,15 @@ def _run(options: argparse.Namespace) -> Exported:
         origin=Origin(options.recipe, options.upsample, source, options.seed),
         save_keras=options.save_keras,
     )
+
+
+def _start_keras() -> None:
+    """Imports Keras with its own defaults, whatever ~/.keras/keras.json says."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    import keras
+
+    keras.config.set_floatx("float32")
+    keras.config.set_image_data_format("channels_last")
 
 
 @contextlib.contextmanager
@@ -204,8 +245,8 @@ def _quiet() -> Iterator[None]:
             faulthandler.disable()
 
 
-def _fail(sentence: str) -> int:
-    print(f"python_export export: {sentence}", file=sys.stderr)
+def _fail(command: str, sentence: str) -> int:
+    print(f"python_export {command}: {sentence}", file=sys.stderr)
     return 1
 
 
@@ -270,6 +311,12 @@ def _batch_norm(text: str) -> str:
     if text not in ("fused", "keras"):
         raise argparse.ArgumentTypeError(f'"{text}" is not fused or keras')
     return text
+
+
+def _weights_file(text: str) -> Path:
+    if Path(text).suffix not in (".keras", ".safetensors"):
+        raise argparse.ArgumentTypeError(f'"{text}" is not a file name ending in .keras or .safetensors')
+    return Path(text)
 
 
 def _keras_file(text: str) -> Path:

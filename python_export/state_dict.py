@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import struct
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -72,7 +73,7 @@ def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes a .safetensors file."""
     from safetensors.numpy import save_file
 
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path, {"format": "pt"})
+    save_file({name: array.copy(order="C") for name, array in arrays.items()}, path, {"format": "pt"})
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -182,7 +183,7 @@ def _read_legacy(file: BinaryIO) -> dict[Any, Any]:
     found, keys = load(), load()
     for key in keys:
         kept = storages[key]
-        count = int.from_bytes(file.read(8), "little")
+        (count,) = struct.unpack("<q", file.read(8))
         if count != kept.count:
             raise ExportError(f"storage {key} has {count} numbers, expected {kept.count}")
         kept.values = np.frombuffer(file.read(count * kept.dtype.itemsize), kept.dtype, count)

@@ -132,10 +132,11 @@ func readVariables(dir string, graph *pb.MetaGraphDef) ([]Variable, error) {
 	// TensorFlow hangs this on the name of each object that is a variable; what
 	// has no such ending is its own book-keeping.
 	const ending = "/.ATTRIBUTES/VARIABLE_VALUE"
+	unescape := strings.NewReplacer("..", ".", ".S", "/") // as in TensorFlow's trackable_utils.py
 	var variables []Variable
 	for _, e := range entries {
 		if name, ok := strings.CutSuffix(e.Key, ending); ok {
-			variables = append(variables, Variable{Name: name, DType: e.DType, Shape: e.Shape, Size: e.Size})
+			variables = append(variables, Variable{Name: unescape.Replace(name), DType: e.DType, Shape: e.Shape, Size: e.Size})
 		}
 	}
 	return variables, nil

@@ -12,7 +12,7 @@ PURE := ./tfgo/tensor/... ./pipeline/... ./savedmodel/bundle/...
 NATIVE = $(filter-out $(shell go list $(PURE)),$(shell go list ./...))
 PY := .venv/bin/python
 
-.PHONY: help venv build quickstart test test-models race lint fmt golden bench fuzz clean
+.PHONY: help venv build quickstart test test-models race lint fmt golden bench bench-peers fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ golden: build test-models ## rewrite the golden files
 
 bench: build ## Go against Python and Keras, in turns (ten minutes)
 	@scripts/bench.sh
+
+bench-peers: build ## Go against PyTorch, in turns; installs torch (7 GB) into build/peers
+	@scripts/bench_peers.sh
 
 fuzz: build ## each fuzz target for a minute
 	@scripts/fuzz.sh 60s

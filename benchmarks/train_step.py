@@ -1,9 +1,10 @@
-"""Times a training step driven by Go, by a Python session, and by Keras's fit, in turns.
+"""Times a training step driven by Go, by a Python session, and by Keras's fit or PyTorch, in turns.
 
-    python benchmarks/train_step.py --model DIR --keras FILE --worker PROGRAM
+    python benchmarks/train_step.py --model DIR --worker PROGRAM --keras FILE
+    python benchmarks/train_step.py --model DIR --worker PROGRAM --torch PYTHON
 
-All train the same network on images of the same size from the same weights: Go and the session call the
-SavedModel's own train signature, fit trains the stock Keras model. Each is a process of its own that waits
+All train the same network on images of the same size: Go and the session call the SavedModel's own train
+signature, fit trains the stock Keras model, PyTorch the article's module. Each is a process of its own that waits
 while another computes. The turns go round and round, so that a machine that slows down slows all alike,
 and ratios are taken within a round.
 """
@@ -124,7 +125,9 @@ def main() -> None:
     """Measures, and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True, help="the exported model")
-    parser.add_argument("--keras", required=True, help="the stock Keras model with the same weights")
+    peer = parser.add_mutually_exclusive_group(required=True)
+    peer.add_argument("--keras", help="the stock Keras model with the same weights")
+    peer.add_argument("--torch", metavar="PYTHON", help="a Python that has torch and torchvision")
     parser.add_argument("--worker", required=True, help="benchmarks/worker, built")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=15)
@@ -137,8 +140,13 @@ def main() -> None:
     workers = {
         "go": Worker(a.worker, a.model, batch),
         "session": Worker(*this, "session", a.model, batch),
-        "fit": Worker(*this, "fit", a.keras, batch),
     }
+    if a.keras:
+        peer, label, wanted = "fit", "Keras fit, stock model", 1.2
+        workers[peer] = Worker(*this, "fit", a.keras, batch)
+    else:
+        peer, label, wanted = "torch", "PyTorch, channels_last", 1.0
+        workers[peer] = Worker(a.torch, str(Path(__file__).with_name("torch_loop.py")), batch)
     times: dict[str, list[float]] = {name: [] for name in workers}
     for worker in workers.values():
         worker.steps(3)  # plan the graph, fill the caches
@@ -160,7 +168,7 @@ def main() -> None:
         f"TensorFlow {version('tensorflow_cpu')}, Keras {version('keras')}, "
         f"batch {batch}, {a.rounds} rounds of {a.steps} steps; median (quartiles)"
     )
-    for name, label in (("go", "Go"), ("session", "Python session"), ("fit", "Keras fit, stock model")):
+    for name, label in (("go", "Go"), ("session", "Python session"), (peer, label)):
         rate = [a.batch_size / seconds for seconds in times[name]]
         print(f"{label:24}  {spread(times[name])} s a step   {spread(rate)} images/s")
     go = times["go"]
@@ -169,8 +177,8 @@ def main() -> None:
         "   at most 1.02 wanted"
     )
     print(
-        f"images/s, Go : fit        {spread([f / g for g, f in zip(go, times['fit'], strict=True)])}"
-        "   at least 1.2 wanted"
+        f"images/s, Go : {peer:10} {spread([p / g for g, p in zip(go, times[peer], strict=True)])}"
+        f"   at least {wanted} wanted"
     )
     if a.json:
         a.json.write_text(json.dumps(times))

@@ -1,4 +1,4 @@
-"""The article's PyTorch training loop as a worker of train_step.py. Needs torch and torchvision, nothing of ours.
+"""The article's PyTorch training loop, a worker of train_step.py that needs only torch and torchvision.
 
 The images are resized and normalized before the clock runs: torch is timed without its data loader.
 """
@@ -14,7 +14,7 @@ from torch import nn
 
 
 def article() -> nn.Module:
-    """torchvision's resnet50 and the article's classifier."""
+    """The resnet50 of torchvision and the article's classifier."""
     model = torchvision.models.resnet50()
     model.fc = nn.Identity()
     head = (

@@ -4,8 +4,8 @@
     python benchmarks/train_step.py --model DIR --worker PROGRAM --torch PYTHON
 
 All train the same network on images of the same size: Go and the session call the SavedModel's own train
-signature, fit trains the stock Keras model, PyTorch the article's module. Each is a process of its own that waits
-while another computes. The turns go round and round, so that a machine that slows down slows all alike,
+signature, fit trains the stock Keras model, PyTorch the article's module. Each is a process of its own that
+waits while another computes. The turns go round and round, so that a machine that slows down slows all alike,
 and ratios are taken within a round.
 """
 
@@ -125,9 +125,9 @@ def main() -> None:
     """Measures, and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True, help="the exported model")
-    peer = parser.add_mutually_exclusive_group(required=True)
-    peer.add_argument("--keras", help="the stock Keras model with the same weights")
-    peer.add_argument("--torch", metavar="PYTHON", help="a Python that has torch and torchvision")
+    other = parser.add_mutually_exclusive_group(required=True)
+    other.add_argument("--keras", help="the stock Keras model with the same weights")
+    other.add_argument("--torch", metavar="PYTHON", help="a Python that has torch and torchvision")
     parser.add_argument("--worker", required=True, help="benchmarks/worker, built")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=15)
@@ -142,10 +142,10 @@ def main() -> None:
         "session": Worker(*this, "session", a.model, batch),
     }
     if a.keras:
-        peer, label, wanted = "fit", "Keras fit, stock model", 1.2
+        peer, title, wanted = "fit", "Keras fit, stock model", 1.2
         workers[peer] = Worker(*this, "fit", a.keras, batch)
     else:
-        peer, label, wanted = "torch", "PyTorch, channels_last", 1.0
+        peer, title, wanted = "torch", "PyTorch, channels_last", 1.0
         workers[peer] = Worker(a.torch, str(Path(__file__).with_name("torch_loop.py")), batch)
     times: dict[str, list[float]] = {name: [] for name in workers}
     for worker in workers.values():
@@ -168,7 +168,7 @@ def main() -> None:
         f"TensorFlow {version('tensorflow_cpu')}, Keras {version('keras')}, "
         f"batch {batch}, {a.rounds} rounds of {a.steps} steps; median (quartiles)"
     )
-    for name, label in (("go", "Go"), ("session", "Python session"), (peer, label)):
+    for name, label in (("go", "Go"), ("session", "Python session"), (peer, title)):
         rate = [a.batch_size / seconds for seconds in times[name]]
         print(f"{label:24}  {spread(times[name])} s a step   {spread(rate)} images/s")
     go = times["go"]

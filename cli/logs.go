@@ -111,7 +111,7 @@ func (t *training) callbacks(c *cli.Context, config runConfig) ([]pipeline.Callb
 	}
 	for i, watcher := range watchers {
 		watchers[i] = &callback.Tolerant{Callback: watcher, Warn: func(err error) {
-			t.logs.warn(c, strings.ReplaceAll(err.Error(), "\n", "; ")+"; the run goes on without this log")
+			t.logs.warn(c, strings.ReplaceAll(err.Error(), "\n", "; ")+"; the training itself is not affected")
 		}}
 	}
 	return watchers, nil

@@ -170,7 +170,7 @@ func TestLogsThatFailDoNotEndARun(t *testing.T) {
 	if o.code != 143 || strings.Count(o.stderr, "residual: warning: ") != 2 || !strings.HasSuffix(o.stderr, "\nresidual: terminated\n") {
 		t.Errorf("exit code %d: %s", o.code, o.stderr)
 	}
-	for _, want := range []string{"write W&B picture", "write training curve", "the run goes on without this log"} {
+	for _, want := range []string{"write W&B picture", "write training curve", "the training itself is not affected"} {
 		if !strings.Contains(o.stderr, want) {
 			t.Errorf("%q is not in %s", want, o.stderr)
 		}

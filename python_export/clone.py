@@ -33,6 +33,10 @@ def clone(model: keras.Model, batch_norm: str) -> Clone:
     Raises ExportError if a layer would draw random numbers that no seed determines.
     """
     seed = FedSeed()
+    if batch_norm == "keras" and any(isinstance(layer, FusedBatchNorm) for layer in model._flatten_layers()):
+        raise ExportError(
+            'the model has BatchNorms of its own kind, which batch_norm="keras" cannot swap back'
+        )
     if not _is_graph_of_layers(model):
         result = Clone(
             model, seed, "keras", (f'model "{model.name}" is subclassed: exported with its stock layers',)

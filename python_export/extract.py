@@ -44,9 +44,10 @@ def extract(model: Path, out: Path, stock: Path | None = None) -> keras.Model:
 def _description(model: Path) -> dict[str, Any]:
     try:
         return json.loads((model / metadata.PLACE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise ExportError(
-            f'"{model}" is no model that python_export made, such as RUN/model/1: it has no {metadata.PLACE}'
+            f'"{model}" is no model that python_export made, such as RUN/model/1: its {metadata.PLACE} '
+            f"cannot be read ({error})"
         ) from error
 
 

@@ -32,6 +32,7 @@ import (
 type eventFile struct {
 	file   *os.File
 	record []byte
+	err    error // the first
 }
 
 // eventVersion is in the first event of a file (tensorflow/core/util/events_writer.h).
@@ -71,16 +72,21 @@ func (f *eventFile) summary(step int, values ...*summarypb.Summary_Value) error 
 	})
 }
 
+// write appends an event. After a failure, which may have left half a record,
+// nothing more is written.
 func (f *eventFile) write(event *eventpb.Event) error {
+	if f.err != nil {
+		return f.err
+	}
 	data, err := proto.Marshal(event)
 	if err == nil {
 		f.record = appendTFRecord(f.record[:0], data)
 		_, err = f.file.Write(f.record)
 	}
 	if err != nil {
-		return fmt.Errorf("write events: %w", err)
+		f.err = fmt.Errorf("write events: %w", err)
 	}
-	return nil
+	return f.err
 }
 
 // close closes the file. A nil one is closed already.

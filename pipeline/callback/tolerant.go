@@ -1,6 +1,7 @@
 package callback
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -15,14 +16,14 @@ type Tolerant struct {
 	Callback pipeline.Callback
 	Warn     func(error) // told once at most; nil means that nobody is told
 
-	failed bool
+	err error // the first
 }
 
 var _ pipeline.Callback = (*Tolerant)(nil)
 
 // Handle passes the event on. The only error that it returns is ErrStop.
 func (t *Tolerant) Handle(ctx context.Context, event pipeline.Event) error {
-	if t.failed {
+	if t.err != nil {
 		return nil
 	}
 	err := t.Callback.Handle(ctx, event)
@@ -33,18 +34,20 @@ func (t *Tolerant) Handle(ctx context.Context, event pipeline.Event) error {
 	return nil
 }
 
-// Close closes the callback. It returns no errors.
+// Close closes the callback. One that has failed hears of its own failure, so
+// that it does not take its part of the run for a whole one. It returns no
+// errors.
 func (t *Tolerant) Close(runErr error) error {
-	t.warn(t.Callback.Close(runErr))
+	t.warn(t.Callback.Close(cmp.Or(runErr, t.err)))
 	return nil
 }
 
 // warn leaves away what follows from the first failure.
 func (t *Tolerant) warn(err error) {
-	if err == nil || t.failed {
+	if err == nil || t.err != nil {
 		return
 	}
-	t.failed = true
+	t.err = err
 	if t.Warn != nil {
 		t.Warn(err)
 	}

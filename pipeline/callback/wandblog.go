@@ -29,6 +29,7 @@ type wandbLog struct {
 	file *os.File
 	used int // bytes of the block
 	out  []byte
+	err  error // the first
 }
 
 const (
@@ -83,11 +84,16 @@ func (l *wandbLog) chunk(part []byte, begun, ends bool) {
 	l.used += chunkHeader + len(part)
 }
 
+// flush writes what is ready. After a failure, which may have left half a
+// record, nothing more is written.
 func (l *wandbLog) flush() error {
-	if _, err := l.file.Write(l.out); err != nil {
-		return fmt.Errorf("write W&B log: %w", err)
+	if l.err != nil {
+		return l.err
 	}
-	return nil
+	if _, err := l.file.Write(l.out); err != nil {
+		l.err = fmt.Errorf("write W&B log: %w", err)
+	}
+	return l.err
 }
 
 // close closes the file. A nil one is closed already.

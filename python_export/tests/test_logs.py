@@ -121,6 +121,7 @@ class TestTensorBoard:
         for folder in ("train", "validation"):
             tags = self.read(tmp_path / folder).Tags()["tensors"]
             wanted = {tag for tag in tags if tag.startswith(("epoch_", "batch_"))}
+            assert wanted
             ours = set(self.read(run / "tensorboard" / folder).Tags()["scalars"])
             assert wanted - ours <= {"batch_steps_per_second"}
 

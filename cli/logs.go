@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -91,6 +92,8 @@ func (l *logs) check(c *cli.Context) error {
 		return usagef(c, "--%s must be a name without any of %s, not %q", projectName, forbidden, l.project)
 	case l.name == "":
 		return usagef(c, "--%s must not be empty", runNameName)
+	case !utf8.ValidString(l.project) || !utf8.ValidString(l.name):
+		return usagef(c, "W&B takes names in UTF-8 only, not %q and %q: give --%s", l.project, l.name, runNameName)
 	}
 	return nil
 }

@@ -18,6 +18,10 @@ func (r runDir) metrics() string { return filepath.Join(string(r), "metrics.csv"
 
 // configured returns the run's config.json, as far as it can be read.
 func (r runDir) configured() (config runConfig) {
+	info, err := os.Stat(r.config())
+	if err != nil || !info.Mode().IsRegular() { // reading a pipe could wait for ever
+		return config
+	}
 	if data, err := os.ReadFile(r.config()); err == nil {
 		_ = json.Unmarshal(data, &config)
 	}

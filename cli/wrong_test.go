@@ -90,6 +90,7 @@ func TestWrongUsage(t *testing.T) {
 		{"train --model m --data synthetic --name n", []string{"--name", "--log wandb"}, "train"},
 		{"train --model m --data synthetic --wandb-sync", []string{"--wandb-sync", "--log wandb"}, "train"},
 		{"train --model m --data synthetic --log wandb --project=", []string{"--project", `""`}, "train"},
+		{"train --model m --data synthetic --log wandb --name n\xff", []string{"--name", "UTF-8"}, "train"},
 		{"train --model m --data synthetic --log wandb --project a/b", []string{"--project", `"a/b"`}, "train"},
 		{"train --model m --data synthetic --log wandb --name=", []string{"--name", "empty"}, "train"},
 

@@ -74,16 +74,16 @@ def _load(stock: Path) -> keras.Model:
 
 def _variables(model: Path) -> dict[str, np.ndarray]:
     """The variables by checkpoint key, in which TensorFlow doubles the dots of names."""
+    suffix = "/.ATTRIBUTES/VARIABLE_VALUE"
     try:
         reader = tf.train.load_checkpoint(str(model / "variables" / "variables"))
-    except (ValueError, tf.errors.OpError) as error:
+        return {
+            key.removesuffix(suffix).replace("..", "."): reader.get_tensor(key)
+            for key in reader.get_variable_to_shape_map()
+            if key.endswith(suffix)
+        }
+    except (ValueError, IndexError, tf.errors.OpError) as error:
         raise ExportError(f'the variables of "{model}" cannot be read: {error}'.splitlines()[0]) from error
-    suffix = "/.ATTRIBUTES/VARIABLE_VALUE"
-    return {
-        key.removesuffix(suffix).replace("..", "."): reader.get_tensor(key)
-        for key in reader.get_variable_to_shape_map()
-        if key.endswith(suffix)
-    }
 
 
 def _fill(filled: keras.Model, variables: dict[str, np.ndarray], model: Path) -> None:

@@ -93,7 +93,9 @@ def read(path: Path) -> dict[str, np.ndarray]:
         raise ExportError(
             f'"{path}" cannot be read as {path.suffix}: {error or type(error).__name__}'
         ) from error
-    arrays = {key: value for key, value in found.items() if isinstance(value, np.ndarray)}
+    arrays = {
+        key: value for key, value in found.items() if isinstance(key, str) and isinstance(value, np.ndarray)
+    }
     if not arrays:
         raise ExportError(
             f'"{path}" holds no tensors but {list(found)[:3]}, expected model.state_dict() itself'
@@ -115,6 +117,8 @@ class _Tensor:
         last = self.offset + sum((n - 1) * step for n, step in zip(self.size, self.stride, strict=True))
         if values is None or min(self.offset, *self.stride, 0) < 0 or (count and last >= len(values)):
             raise ExportError("a tensor lies outside of its storage")
+        if count > len(values):
+            raise ExportError(f"a tensor of {count} numbers has a storage of {len(values)}")
         steps = [step * values.itemsize for step in self.stride]
         return np.lib.stride_tricks.as_strided(values[self.offset :], self.size, steps).copy()
 

@@ -27,7 +27,12 @@ func ticks(low, high, smallest float64) []plot.Tick {
 		every *= factor
 	}
 	var marks []plot.Tick
-	for n := math.Ceil(low / every); n*every <= high; n++ {
+	first := math.Ceil(low / every)
+	for i := range 2 * maxTicks { // numbers so large that adding 1 changes nothing have no end
+		n := first + float64(i)
+		if n*every > high {
+			break
+		}
 		at := n*every + 0 // not -0
 		marks = append(marks, plot.Tick{Value: at, Label: number(at, every)})
 	}

@@ -120,6 +120,12 @@ func TestPiecesJoin(t *testing.T) {
 	}
 }
 
+func TestTicksOfHugeNumbersEnd(t *testing.T) {
+	if marks := ticks(1<<63, 1<<63, 1); len(marks) > 2*maxTicks {
+		t.Errorf("%d marks", len(marks))
+	}
+}
+
 func TestTicks(t *testing.T) {
 	for name, tt := range map[string]struct {
 		low, high, smallest float64

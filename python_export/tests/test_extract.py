@@ -84,6 +84,15 @@ def test_a_model_of_the_users_own_needs_its_keras_file(tmp_path):
     assert not (tmp_path / "y.keras").exists()
 
 
+def test_damaged_variables_are_one_sentence(pytorch, tmp_path):
+    shutil.copytree(pytorch[0], tmp_path / "m")
+    data = tmp_path / "m" / "variables" / "variables.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
+    with pytest.raises(ExportError, match=r"the variables of .* cannot be read"):
+        extract(tmp_path / "m", tmp_path / "x.safetensors")
+    assert not (tmp_path / "x.safetensors").exists()
+
+
 def test_refusals(pytorch, tmp_path, command_line):
     folder = pytorch[0]
     (tmp_path / "there.keras").write_text("mine")

@@ -163,14 +163,21 @@ def test_other_contents_are_refused_and_nothing_in_them_runs(tmp_path, content, 
         state_dict.read(path)
 
 
-def test_a_tensor_outside_of_its_storage_is_refused(tmp_path):
-    state = {"a": Rebuilt(Storage("0", np.zeros(4, np.float32)), (2, 3), (3, 1), 0)}
+@pytest.mark.parametrize(
+    ("size", "stride", "sentence"),
+    [
+        ((2, 3), (3, 1), "a tensor lies outside of its storage"),
+        ((40_000, 40_000), (0, 0), "a tensor of 1600000000 numbers has a storage of 4"),
+    ],
+)
+def test_a_tensor_that_its_storage_does_not_hold_is_refused(tmp_path, size, stride, sentence):
+    state = {"a": Rebuilt(Storage("0", np.zeros(4, np.float32)), size, stride, 0)}
     pickled = io.BytesIO()
     dump(pickled, state, legacy=False)
     with zipfile.ZipFile(tmp_path / "x.pth", "w") as archive:
         archive.writestr("archive/data.pkl", pickled.getvalue())
         archive.writestr("archive/data/0", bytes(16))
-    with pytest.raises(ExportError, match="a tensor lies outside of its storage"):
+    with pytest.raises(ExportError, match=sentence):
         state_dict.read(tmp_path / "x.pth")
 
 

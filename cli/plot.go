@@ -14,8 +14,8 @@ import (
 	"github.com/residual-go/residual/savedmodel"
 )
 
-// comparedRuns is the name of a picture of several runs, without its suffix.
-const comparedRuns = "runs"
+// comparedRuns is the name of a picture of several runs.
+const comparedRuns = "runs.png"
 
 func plotCommand() *cli.Command {
 	return &cli.Command{
@@ -116,13 +116,13 @@ func picturePaths(c *cli.Context, dirs []runDir) ([]string, error) {
 	var paths []string
 	switch {
 	case out == "" && len(dirs) == 1:
-		paths = bothFormats(dirs[0].curve())
+		paths = allFormats(dirs[0].curve())
 	case out == "":
-		paths = []string{comparedRuns + ".png"}
+		paths = []string{comparedRuns}
 	case isFolder(c.String("out")) && len(dirs) == 1:
-		paths = bothFormats(filepath.Join(out, filepath.Base(dirs[0].curve())))
+		paths = allFormats(filepath.Join(out, filepath.Base(dirs[0].curve())))
 	case isFolder(c.String("out")):
-		paths = bothFormats(filepath.Join(out, comparedRuns))
+		paths = allFormats(filepath.Join(out, comparedRuns))
 	case slices.Contains(plot.Formats, plot.Format(suffix(out))):
 		paths = []string{out}
 	default:
@@ -143,9 +143,13 @@ func isFolder(path string) bool {
 	return err == nil && info.IsDir() || os.IsPathSeparator(path[len(path)-1]) || filepath.Ext(path) == ""
 }
 
-func bothFormats(path string) []string {
-	stem := strings.TrimSuffix(path, ".png")
-	return []string{stem + ".png", stem + ".svg"}
+// allFormats returns the pictures that belong to a PNG, itself first.
+func allFormats(png string) []string {
+	var paths []string
+	for _, format := range plot.Formats {
+		paths = append(paths, format.Beside(png))
+	}
+	return paths
 }
 
 // checkRuns refuses what is no run, and a run that is given twice, by whatever

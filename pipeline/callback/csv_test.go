@@ -274,10 +274,5 @@ func BenchmarkCSVStep(b *testing.B) {
 	c := &CSV{Dir: b.TempDir()}
 	_ = c.Handle(context.Background(), pipeline.Begin{})
 	defer c.Close(nil)
-	step := pipeline.Step{Number: 123, Epoch: 1, Loss: 2.302585092994046, Accuracy: 0.109375, LearningRate: 0.01, Examples: 64, Duration: 1234567890}
-	for b.Loop() {
-		if err := c.Handle(context.Background(), step); err != nil {
-			b.Fatal(err)
-		}
-	}
+	benchmarkStep(b, c)
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -16,17 +15,16 @@ import (
 
 // Curve draws a run's loss and accuracy with plot.Curves, after each epoch and
 // at the end of a run that took a step: as a PNG and, beside it, as an SVG. Who
-// looks at a file sees a whole picture, the old one or the new. Where epochs are short some are drawn
-// together with a later one, so that drawing takes a tenth of the time at
-// most. It keeps 24 bytes a step in memory.
+// looks at a file sees a whole picture, the old one or the new. Where epochs
+// are short some are drawn together with a later one, so that drawing takes a
+// tenth of the time at most. It keeps 24 bytes a step in memory.
 type Curve struct {
 	Path  string // of the PNG; the SVG has .svg in place of its .png, their folder is made if needed
 	Title string // above the picture
 
-	run     plot.Run
-	drawn   int           // steps and epochs in the picture
-	rested  time.Time     // when the last drawing was done
-	drawing time.Duration // what it took
+	run      plot.Run
+	drawn    int // steps and epochs in the picture
+	throttle throttle
 }
 
 var _ pipeline.Callback = (*Curve)(nil)
@@ -42,7 +40,7 @@ func (c *Curve) Handle(_ context.Context, event pipeline.Event) error {
 			epoch.Test = &plot.Score{Loss: e.Test.Loss, Accuracy: e.Test.Accuracy}
 		}
 		c.run.Epochs = append(c.run.Epochs, epoch)
-		if time.Since(c.rested) >= 9*c.drawing {
+		if c.throttle.due() {
 			return c.draw()
 		}
 	}
@@ -64,19 +62,13 @@ func (c *Curve) draw() error {
 		if err := plot.Curves(&picture, c.run, format); err != nil {
 			return err
 		}
-		if err := replace(c.path(format), picture.Bytes()); err != nil {
+		if err := replace(format.Beside(c.Path), picture.Bytes()); err != nil {
 			return fmt.Errorf("write training curve: %w", err)
 		}
 	}
-	c.drawn, c.rested, c.drawing = known, time.Now(), time.Since(begun)
+	c.drawn = known
+	c.throttle.drew(begun)
 	return nil
-}
-
-func (c *Curve) path(format plot.Format) string {
-	if format == plot.PNG {
-		return c.Path
-	}
-	return strings.TrimSuffix(c.Path, ".png") + "." + string(format)
 }
 
 // replace writes a file whole or not at all.

@@ -102,7 +102,7 @@ func TestCurveIsAlwaysWhole(t *testing.T) {
 		}
 	})
 	s := script{epochs: 2, batches: 20, batchSize: 64, step: time.Second}
-	s.onEvent = func(pipeline.Event) { c.rested = time.Time{} } // draw after every epoch
+	s.onEvent = func(pipeline.Event) { c.throttle = throttle{} } // draw after every epoch
 	if err := s.play(c, nil); err != nil {
 		t.Error(err)
 	}
@@ -120,7 +120,7 @@ func TestCurveNamesTheSVGAfterThePNG(t *testing.T) {
 		"run.1":              "run.1.svg",
 		"training.svg":       "training.svg.svg", // not the file of the PNG
 	} {
-		if got := (&Curve{Path: path}).path(plot.SVG); got != want {
+		if got := plot.SVG.Beside(path); got != want {
 			t.Errorf("the SVG of %s is %s, want %s", path, got, want)
 		}
 	}

@@ -12,17 +12,16 @@ import (
 type sketch struct {
 	classes []string
 
-	epoch   int // of matrix
-	matrix  [][]int
-	rested  time.Time     // when the last drawing was done
-	drawing time.Duration // what it took
+	epoch    int // of matrix
+	matrix   [][]int
+	throttle throttle
 }
 
 // take remembers an epoch's matrix, which may be nil, and draws it unless it
 // is too soon. It returns nil where it did not draw.
 func (s *sketch) take(epoch int, matrix [][]int) ([]byte, error) {
 	s.epoch, s.matrix = epoch, matrix
-	if time.Since(s.rested) < 9*s.drawing {
+	if !s.throttle.due() {
 		return nil, nil
 	}
 	return s.draw()
@@ -38,6 +37,7 @@ func (s *sketch) draw() ([]byte, error) {
 	if err := plot.Confusion(&picture, s.matrix, s.classes); err != nil {
 		return nil, err
 	}
-	s.matrix, s.rested, s.drawing = nil, time.Now(), time.Since(begun)
+	s.matrix = nil
+	s.throttle.drew(begun)
 	return picture.Bytes(), nil
 }

@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -447,14 +446,7 @@ func TestWandBSaysThatTheDiskIsFull(t *testing.T) {
 	}
 	_ = c.log.file.Close()
 	c.log.file = devFull(t)
-	for _, event := range []pipeline.Event{pipeline.Step{Number: 1, Epoch: 1}, pipeline.Epoch{Number: 1}} {
-		if err := c.Handle(context.Background(), event); !errors.Is(err, syscall.ENOSPC) {
-			t.Errorf("Handle = %v", err)
-		}
-	}
-	if err := c.Close(nil); !errors.Is(err, syscall.ENOSPC) {
-		t.Errorf("Close = %v", err)
-	}
+	saysThatTheDiskIsFull(t, c)
 }
 
 func BenchmarkWandBStep(b *testing.B) {

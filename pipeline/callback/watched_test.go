@@ -8,6 +8,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -117,5 +118,28 @@ func TestLogsRefuseAPreviewThatIsNoPNG(t *testing.T) {
 			t.Errorf("%s took it", name)
 		}
 		_ = c.Close(err)
+	}
+}
+
+// saysThatTheDiskIsFull plays events to a logger whose file is devFull.
+func saysThatTheDiskIsFull(t *testing.T, c pipeline.Callback) {
+	t.Helper()
+	for _, event := range []pipeline.Event{pipeline.Step{Number: 1, Epoch: 1}, pipeline.Epoch{Number: 1}} {
+		if err := c.Handle(context.Background(), event); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("Handle = %v", err)
+		}
+	}
+	if err := c.Close(nil); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("Close = %v", err)
+	}
+}
+
+// benchmarkStep measures what a logger costs a step.
+func benchmarkStep(b *testing.B, c pipeline.Callback) {
+	step := pipeline.Step{Number: 123, Epoch: 1, Loss: 2.302585092994046, Accuracy: 0.109375, GradNorm: 2.5, LearningRate: 0.01, Examples: 64, Duration: 1234567890}
+	for b.Loop() {
+		if err := c.Handle(context.Background(), step); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -1,5 +1,7 @@
 package plot
 
+import "strings"
+
 // Format is the kind of file that a picture is written as.
 type Format string
 
@@ -12,3 +14,11 @@ const (
 
 // Formats are all of them.
 var Formats = []Format{PNG, SVG}
+
+// Beside returns the path of the picture in this format that belongs to a PNG.
+func (f Format) Beside(png string) string {
+	if f == PNG {
+		return png
+	}
+	return strings.TrimSuffix(png, ".png") + "." + string(f)
+}

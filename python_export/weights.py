@@ -109,12 +109,11 @@ def as_state_dict(model: keras.Model, batches: int) -> dict[str, np.ndarray]:
         state_dict.torch_name(path): state_dict.to_torch(path, array)
         for path, array in _arrays(model).items()
     }
-    tracked = {
-        f"{name.removesuffix('running_mean')}num_batches_tracked": np.int64(batches)
+    return arrays | {
+        f"{name.removesuffix('running_mean')}num_batches_tracked": np.array(batches, np.int64)
         for name in arrays
         if name.endswith("running_mean")
     }
-    return arrays | {name: np.asarray(count) for name, count in tracked.items()}
 
 
 def _assign_state(model: keras.Model, arrays: Mapping[str, np.ndarray], path: Path) -> None:
@@ -122,14 +121,14 @@ def _assign_state(model: keras.Model, arrays: Mapping[str, np.ndarray], path: Pa
     if not is_torch(model):
         raise ExportError(f'--weights "{path}" is a state dict, which is for --recipe pytorch')
     arrays = {key: array for key, array in arrays.items() if not key.endswith("num_batches_tracked")}
-    wanted = {state_dict.torch_name(name): name for name in named_weights(model)}
+    weights = named_weights(model)
+    wanted = {state_dict.torch_name(name): name for name in weights}
     if not any(key.startswith(("resnet.", "classifier.")) for key in arrays):
         arrays = {f"resnet.{key}": array for key, array in arrays.items() if not key.startswith("fc.")}
         wanted = {key: name for key, name in wanted.items() if key.startswith("resnet.")}
     _check_names(wanted.keys(), arrays.keys(), path)
-    weights = named_weights(model)
     for key, name in wanted.items():
-        array = state_dict.to_keras(name, arrays[key]) if arrays[key].ndim in (1, 2, 4) else arrays[key]
+        array = state_dict.to_keras(name, arrays[key])
         if array.shape != tuple(weights[name].shape):
             shape = state_dict.to_torch(name, weights[name].numpy()).shape
             raise ExportError(

@@ -60,9 +60,15 @@ def _rebuild(description: dict[str, Any]) -> keras.Model:
             "the model is of no recipe, so that its layers are not known: give the .keras file that it was "
             "exported from as --keras FILE"
         ) from None
-    image = description["image"]["height"]
-    logits = description["from_logits"]
-    return build(len(description["classes"]), image, description["upsample"], logits=logits).model
+    try:
+        image = description["image"]["height"]
+        logits = description["from_logits"]
+        return build(len(description["classes"]), image, description["upsample"], logits=logits).model
+    except (LookupError, TypeError, ValueError) as error:
+        raise ExportError(
+            f"the model's {metadata.PLACE} does not describe a model of its recipe "
+            f"({type(error).__name__}: {error})"
+        ) from error
 
 
 def _load(stock: Path) -> keras.Model:

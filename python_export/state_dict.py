@@ -166,7 +166,12 @@ def _read_zip(file: BinaryIO) -> dict[Any, Any]:
             raise ExportError("its numbers are big-endian")
 
         def storage(key: str, dtype: np.dtype, count: int) -> _Storage:
-            return _Storage(dtype, count, np.frombuffer(archive.read(f"{folder}data/{key}"), dtype, count))
+            member = archive.getinfo(f"{folder}data/{key}")
+            if member.file_size != count * dtype.itemsize:  # also what unpacks to more than memory holds
+                raise ExportError(
+                    f"storage {key} has {member.file_size} bytes, expected {count * dtype.itemsize}"
+                )
+            return _Storage(dtype, count, np.frombuffer(archive.read(member), dtype, count))
 
         return _arrays(_Unpickler(io.BytesIO(archive.read(pickled)), storage).load())
 

@@ -29,7 +29,8 @@ def load(model: keras.Model, source: str) -> None:
     .npz     arrays by path, such as resnet50/conv1_conv/kernel; a backbone's may leave out the first name
     .safetensors, .pth
              a state dict, for the PyTorch recipe: the article's module (resnet.*, classifier.*) or
-             torchvision's resnet50 (conv1.weight and so on), whose fc.* is left out
+             torchvision's resnet50 (conv1.weight and so on), whose fc.* is left out; either may be
+             wrapped in torch's DataParallel (module.*)
 
     Raises ExportError; the model's weights are then undefined.
     """
@@ -120,6 +121,8 @@ def _assign_state(model: keras.Model, arrays: Mapping[str, np.ndarray], path: Pa
     """Assigns a state dict, which is the article's module or torchvision's resnet50."""
     if not is_torch(model):
         raise ExportError(f'--weights "{path}" is a state dict, which is for --recipe pytorch')
+    if all(key.startswith("module.") for key in arrays):  # of torch's DataParallel
+        arrays = {key.removeprefix("module."): array for key, array in arrays.items()}
     arrays = {key: array for key, array in arrays.items() if not key.endswith("num_batches_tracked")}
     weights = named_weights(model)
     wanted = {state_dict.torch_name(name): name for name in weights}

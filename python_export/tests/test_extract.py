@@ -93,6 +93,15 @@ def test_damaged_variables_are_one_sentence(pytorch, tmp_path):
     assert not (tmp_path / "x.safetensors").exists()
 
 
+@pytest.mark.parametrize("part", [{"image": None}, {"upsample": "x"}, {"classes": 7}])
+def test_a_senseless_description_is_one_sentence(pytorch, tmp_path, part):
+    shutil.copytree(pytorch[0], tmp_path / "m")
+    place = tmp_path / "m" / "assets.extra" / "residual.json"
+    place.write_text(json.dumps(json.loads(place.read_text()) | part))
+    with pytest.raises(ExportError):
+        extract(tmp_path / "m", tmp_path / "x.safetensors")
+
+
 def test_refusals(pytorch, tmp_path, command_line):
     folder = pytorch[0]
     (tmp_path / "there.keras").write_text("mine")

@@ -164,19 +164,20 @@ def test_other_contents_are_refused_and_nothing_in_them_runs(tmp_path, content, 
 
 
 @pytest.mark.parametrize(
-    ("size", "stride", "sentence"),
+    ("size", "stride", "unpacked", "sentence"),
     [
-        ((2, 3), (3, 1), "a tensor lies outside of its storage"),
-        ((40_000, 40_000), (0, 0), "a tensor of 1600000000 numbers has a storage of 4"),
+        ((2, 3), (3, 1), 16, "a tensor lies outside of its storage"),
+        ((40_000, 40_000), (0, 0), 16, "a tensor of 1600000000 numbers has a storage of 4"),
+        ((2, 2), (2, 1), 1 << 20, "storage 0 has 1048576 bytes, expected 16"),
     ],
 )
-def test_a_tensor_that_its_storage_does_not_hold_is_refused(tmp_path, size, stride, sentence):
+def test_a_tensor_that_its_storage_does_not_hold_is_refused(tmp_path, size, stride, unpacked, sentence):
     state = {"a": Rebuilt(Storage("0", np.zeros(4, np.float32)), size, stride, 0)}
     pickled = io.BytesIO()
     dump(pickled, state, legacy=False)
     with zipfile.ZipFile(tmp_path / "x.pth", "w") as archive:
         archive.writestr("archive/data.pkl", pickled.getvalue())
-        archive.writestr("archive/data/0", bytes(16))
+        archive.writestr("archive/data/0", bytes(unpacked))
     with pytest.raises(ExportError, match=sentence):
         state_dict.read(tmp_path / "x.pth")
 
@@ -209,9 +210,10 @@ def test_names_and_shapes_are_torchs(donor):
     assert donor["classifier.5.weight"].shape == (10, 512)
 
 
+@pytest.mark.parametrize("prefix", ["", "module."])
 @pytest.mark.parametrize("name", WRITERS)
-def test_the_articles_module_fills_all(tmp_path, donor, model, name):
-    WRITERS[name](tmp_path / name, donor)
+def test_the_articles_module_fills_all(tmp_path, donor, model, name, prefix):
+    WRITERS[name](tmp_path / name, {prefix + key: array for key, array in donor.items()})
     weights.load(model, str(tmp_path / name))
     assert same(model, donor) == donor.keys()
 

@@ -8,7 +8,7 @@ PYTHON ?= python3
 export CGO_CFLAGS := -I$(CURDIR)/.venv/tensorflow/include
 
 # What the race detector runs on, and what needs TensorFlow.
-PURE := ./tfgo/tensor/... ./pipeline/... ./savedmodel/bundle/...
+PURE := ./internal/... ./tfgo/tensor/... ./pipeline/... ./savedmodel/bundle/...
 NATIVE = $(filter-out $(shell go list $(PURE)),$(shell go list ./...))
 PY := .venv/bin/python
 

@@ -24,13 +24,15 @@ type arrow struct {
 }
 
 var arrows = []arrow{
+	{"internal/disk", "", "it writes directories, whatever is in them"},
 	{"tfgo/tensor", "", "tensors are plain Go: everything under pipeline is tested without TensorFlow"},
 	{"tfgo", "tfgo/tensor", "the bindings know nothing of models and training"},
 	{"savedmodel/bundle", "tfgo/tensor", "files are read without TensorFlow"},
-	{"savedmodel", "savedmodel/bundle tfgo tfgo/tensor", "a model is called by name, whoever trains it: pipeline asks for an interface"},
+	{"savedmodel", "internal/disk savedmodel/bundle tfgo tfgo/tensor", "a model is called by name, whoever trains it: pipeline asks for an interface"},
 	{"savedmodel/modeltest", "tfgo", "it only finds what tests run on"},
 	{"pipeline/imagefile", "", "it turns files into bytes, for anyone"},
 	{"pipeline/plot", "", "it draws numbers, whoever counted them"},
+	{"pipeline/checkpoint", "internal/disk", "it keeps files, whatever state they hold"},
 	{"pipeline/dataset", "pipeline/imagefile tfgo/tensor", "data does not know who trains on it"},
 	{"pipeline", "pipeline/dataset pipeline/imagefile tfgo/tensor", "the loop asks for an interface: it is tested without TensorFlow"},
 	{"pipeline/callback", "pipeline pipeline/plot", "callbacks watch: they hear events and nothing else"},

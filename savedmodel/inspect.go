@@ -30,7 +30,12 @@ type Info struct {
 	// RawMetadata is residual.json as it is, with what Metadata leaves out; nil if
 	// the model has none.
 	RawMetadata json.RawMessage
+	// Fingerprint tells this model from any other, wherever it is: the SHA-256
+	// of its files' names and bytes, in hexadecimal. For the variables' data it
+	// goes by the checksums in their index.
+	Fingerprint string
 
+	files      snapshot
 	signatures map[string]signature
 	saver      saver
 }
@@ -43,11 +48,12 @@ type Variable struct {
 	Size  int64 // bytes
 }
 
-// saver names the operation that writes a model's variables
+// saver names the operations that write and read a model's variables
 // (MetaGraphDef.saver_def).
 type saver struct {
 	filename string // the tensor that is fed with the files' prefix
 	save     string // the tensor that is fetched
+	restore  string // the operation that is run
 }
 
 // SignatureNames lists the functions of the model, sorted.
@@ -69,7 +75,11 @@ func Inspect(dir string) (*Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	version, graph, err := readGraph(filepath.Join(dir, graphFile))
+	files, err := readSnapshot(dir)
+	if err != nil {
+		return nil, err
+	}
+	version, graph, err := readGraph(files, filepath.Join(dir, graphFile))
 	if err != nil {
 		return nil, err
 	}
@@ -77,16 +87,21 @@ func Inspect(dir string) (*Info, error) {
 		Dir:        dir,
 		TensorFlow: version,
 		Tags:       graph.GetMetaInfoDef().GetTags(),
+		files:      files,
 		signatures: signaturesOf(graph),
 		saver: saver{
 			filename: graph.GetSaverDef().GetFilenameTensorName(),
 			save:     graph.GetSaverDef().GetSaveTensorName(),
+			restore:  graph.GetSaverDef().GetRestoreOpName(),
 		},
 	}
 	if info.Variables, err = readVariables(dir, graph); err != nil {
 		return nil, err
 	}
-	if info.Metadata, info.RawMetadata, err = readMetadata(dir, info.signatures); err != nil {
+	if info.Metadata, info.RawMetadata, err = readMetadata(files, dir, info.signatures); err != nil {
+		return nil, err
+	}
+	if info.Fingerprint, err = files.fingerprint(dir); err != nil {
 		return nil, err
 	}
 	info.Size, err = sizeOf(dir)
@@ -94,18 +109,11 @@ func Inspect(dir string) (*Info, error) {
 }
 
 // readGraph returns the graph tagged "serve" and the version of TensorFlow that
-// wrote it.
-func readGraph(path string) (string, *pb.MetaGraphDef, error) {
-	info, err := os.Stat(path)
-	if err == nil && (!info.Mode().IsRegular() || info.Size() > mostFiles) {
-		err = fmt.Errorf("%s is not a regular file of at most 1 GiB", path)
-	}
-	if err != nil {
-		return "", nil, fmt.Errorf("read model: %w", err)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return "", nil, fmt.Errorf("read model: %w", err)
+// wrote it. path is what errors call it.
+func readGraph(files snapshot, path string) (string, *pb.MetaGraphDef, error) {
+	data, ok := files[graphFile]
+	if !ok {
+		return "", nil, fmt.Errorf("read model: %s: %w", path, fs.ErrNotExist)
 	}
 	var model pb.SavedModel
 	if err := proto.Unmarshal(data, &model); err != nil {

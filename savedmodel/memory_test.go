@@ -11,9 +11,9 @@ import (
 )
 
 // Each step hands TensorFlow 200 KB of images: were they kept, 10,000 steps
-// would take 2 GB. The bound is what memory goes up and down by when all is well
+// would take 2 GB. When all is well memory goes up and down by as much as 170 MB
 // (docs/log.md): images that wait for the collector, and malloc's arenas, which
-// take some thousand steps to fill.
+// take some thousand steps to fill. The bound lies between.
 func TestMemoryIsFlatOver10000Steps(t *testing.T) {
 	if testing.Short() {
 		t.Skip("10,000 steps take a while")
@@ -30,7 +30,7 @@ func TestMemoryIsFlatOver10000Steps(t *testing.T) {
 	}
 	after := residentKB(t)
 	t.Logf("resident memory: %d MB before, %d MB after %d steps", before/1024, after/1024, steps)
-	if grown := after - before; grown > 100*1024 {
+	if grown := after - before; grown > 600*1024 {
 		t.Errorf("resident memory grew by %d MB in %d steps, from %d MB", grown/1024, steps, before/1024)
 	}
 }

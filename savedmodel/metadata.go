@@ -2,12 +2,9 @@ package savedmodel
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -83,17 +80,15 @@ type Versions struct {
 
 // readMetadata reads dir's metadata, or derives what it can from the signatures
 // of a model that has none. It also returns the file as it is.
-func readMetadata(dir string, signatures map[string]signature) (Metadata, json.RawMessage, error) {
+func readMetadata(files snapshot, dir string, signatures map[string]signature) (Metadata, json.RawMessage, error) {
 	path := filepath.Join(dir, metadataFile)
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	data, ok := files[filepath.FromSlash(metadataFile)]
+	if !ok {
 		return derive(signatures), nil, nil
 	}
-	if err != nil {
-		return Metadata{}, nil, fmt.Errorf("read metadata: %w", err)
-	}
 	var m Metadata
-	if err := json.Unmarshal(data, &m); err != nil {
+	err := json.Unmarshal(data, &m)
+	if err != nil {
 		return Metadata{}, nil, fmt.Errorf("read metadata %s: %w", path, err)
 	}
 	if m.Format < 1 || m.Format > metadataFormat {

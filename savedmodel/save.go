@@ -2,12 +2,11 @@ package savedmodel
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
+	"github.com/residual-go/residual/internal/disk"
 	"github.com/residual-go/residual/savedmodel/bundle"
 	"github.com/residual-go/residual/tfgo"
 	"github.com/residual-go/residual/tfgo/tensor"
@@ -17,62 +16,62 @@ import (
 // directory, as a SavedModel that TensorFlow Serving, tf.saved_model.load,
 // keras.layers.TFSMLayer and Open load. The
 // directory appears whole or not at all; its parents are made.
-func (m *Model) Save(ctx context.Context, dir string) (err error) {
-	dir = filepath.Clean(dir)
-	if _, err := os.Lstat(dir); err == nil {
-		return fmt.Errorf("save model: %s: %w", dir, fs.ErrExist)
-	}
-	parent := filepath.Dir(dir)
-	_, statErr := os.Stat(parent)
-	if err := os.MkdirAll(parent, 0o755); err != nil {
-		return fmt.Errorf("save model: %w", err)
-	}
-	draft, err := os.MkdirTemp(parent, ".residual-*")
+func (m *Model) Save(ctx context.Context, dir string) error {
+	err := disk.Create(dir, func(draft string) error {
+		if err := m.info.files.write(draft); err != nil {
+			return err
+		}
+		return m.SaveVariables(ctx, filepath.Join(draft, "variables", "variables"))
+	})
 	if err != nil {
 		return fmt.Errorf("save model: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("save model: %w", err), os.RemoveAll(draft))
-			if statErr != nil {
-				os.Remove(parent)
-			}
-		}
-	}()
-	if err := m.graph.write(draft); err != nil {
-		return err
-	}
-	prefix := filepath.Join(draft, "variables", "variables")
-	if err := m.writeVariables(ctx, prefix); err != nil {
-		return err
-	}
-	if _, err := bundle.Read(prefix); err != nil {
-		return err
-	}
-	if err := os.Chmod(draft, 0o755); err != nil { // MkdirTemp keeps others out
-		return err
-	}
-	if err := syncTree(draft); err != nil {
-		return err
-	}
-	if err := os.Rename(draft, dir); err != nil {
-		return err
-	}
-	return syncPath(parent)
+	return nil
 }
 
-// writeVariables runs the model's own saver: every SavedModel of TensorFlow 2
-// has one.
-func (m *Model) writeVariables(ctx context.Context, prefix string) error {
+// WriteGraph writes all files of a SavedModel but its variables into dir, which
+// is made if needed. With what SaveVariables wrote as variables/variables it is
+// a SavedModel.
+func (i *Info) WriteGraph(dir string) error {
+	if err := i.files.write(dir); err != nil {
+		return fmt.Errorf("write graph: %w", err)
+	}
+	return nil
+}
+
+// SaveVariables writes the variables as they are now, all that the model keeps
+// between calls, by the model's own saver: every SavedModel of TensorFlow 2 has
+// one. The files' names begin with prefix; their folder is made if needed.
+// Python reads them with tf.train.load_checkpoint(prefix). They are read back
+// by their index, not brought to the disk.
+func (m *Model) SaveVariables(ctx context.Context, prefix string) error {
 	if err := m.CheckSave(); err != nil {
 		return err
 	}
-	saver := m.info.saver
 	if err := os.MkdirAll(filepath.Dir(prefix), 0o755); err != nil {
-		return err
+		return fmt.Errorf("save variables: %w", err)
 	}
-	_, err := m.session.Run(ctx, tfgo.Feeds{saver.filename: tensor.Text(prefix)}, []string{saver.save}, nil)
-	return err
+	saver := m.info.saver
+	if _, err := m.session.Run(ctx, tfgo.Feeds{saver.filename: tensor.Text(prefix)}, []string{saver.save}, nil); err != nil {
+		return fmt.Errorf("save variables: %w", err)
+	}
+	if _, err := bundle.Read(prefix); err != nil {
+		return fmt.Errorf("save variables: %w", err)
+	}
+	return nil
+}
+
+// RestoreVariables gives the variables the values that SaveVariables wrote. All
+// of them are read, or the model must not be used any more.
+func (m *Model) RestoreVariables(ctx context.Context, prefix string) error {
+	if _, err := bundle.Read(prefix); err != nil {
+		return fmt.Errorf("restore variables: %w", err)
+	}
+	saver := m.info.saver
+	if _, err := m.session.Run(ctx, tfgo.Feeds{saver.filename: tensor.Text(prefix)}, nil, []string{saver.restore}); err != nil {
+		return fmt.Errorf("restore variables: %w", err)
+	}
+	return nil
 }
 
 // CheckSave says whether the model can be saved, before anybody trains it.
@@ -83,22 +82,4 @@ func (m *Model) CheckSave() error {
 		}
 	}
 	return nil
-}
-
-// syncTree brings all files and directories under dir to the disk.
-func syncTree(dir string) error {
-	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		return syncPath(path)
-	})
-}
-
-func syncPath(path string) error {
-	file, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(file.Sync(), file.Close())
 }

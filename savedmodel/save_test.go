@@ -51,6 +51,81 @@ func TestSaveThenOpenGoesOnToTheSameBit(t *testing.T) {
 	}
 }
 
+// What a model has done since is undone, to the bit, in a session of its own too.
+func TestRestoreVariables(t *testing.T) {
+	for _, name := range []string{modeltest.Small, modeltest.Pets} {
+		t.Run(name, func(t *testing.T) {
+			model, inputs := trained(t, name)
+			prefix := filepath.Join(t.TempDir(), "new", "variables")
+			if err := model.SaveVariables(t.Context(), prefix); err != nil {
+				t.Fatal(err)
+			}
+			var losses [][]byte
+			for range 3 {
+				losses = append(losses, call(t, model, "train", inputs)["loss"].Bytes())
+			}
+			fresh := open(t, modeltest.Dir(t, name))
+			for _, m := range []*savedmodel.Model{model, fresh} {
+				if err := m.RestoreVariables(t.Context(), prefix); err != nil {
+					t.Fatal(err)
+				}
+				for i, want := range losses {
+					if got := call(t, m, "train", inputs)["loss"].Bytes(); !bytes.Equal(got, want) {
+						t.Errorf("loss %d is %x, was %x", i, got, want)
+					}
+				}
+			}
+			other := open(t, modeltest.Dir(t, modeltest.Tiny))
+			if err := other.RestoreVariables(t.Context(), prefix); err == nil {
+				t.Error("another model took the variables")
+			}
+			data := prefix + ".data-00000-of-00001"
+			damaged, err := os.ReadFile(data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			damaged[len(damaged)-1] ^= 1
+			if err := os.WriteFile(data, damaged, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if err := fresh.RestoreVariables(t.Context(), prefix); err == nil {
+				t.Error("a flipped bit was not noticed")
+			}
+		})
+	}
+}
+
+func TestFingerprint(t *testing.T) {
+	inspect := func(dir string) string {
+		t.Helper()
+		info, err := savedmodel.Inspect(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Fingerprint
+	}
+	small := inspect(modeltest.Dir(t, modeltest.Small))
+	if again := inspect(modeltest.Copy(t, modeltest.Small)); again != small {
+		t.Errorf("a copy's is %s, the model's is %s", again, small)
+	}
+	model, _ := trained(t, modeltest.Small)
+	dir := filepath.Join(t.TempDir(), "trained")
+	if err := model.Save(t.Context(), dir); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]string{small: "small"}
+	described := modeltest.Copy(t, modeltest.Small)
+	if err := os.WriteFile(filepath.Join(described, "assets.extra", "note"), []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, dir := range map[string]string{"trained": dir, "pets": modeltest.Dir(t, modeltest.Pets), "with a file more": described} {
+		if other, ok := seen[inspect(dir)]; ok {
+			t.Errorf("%s and %s have the same fingerprint", name, other)
+		}
+		seen[inspect(dir)] = name
+	}
+}
+
 func TestSavedModelKeepsItsMetadata(t *testing.T) {
 	model, _ := trained(t, modeltest.Small)
 	dir := filepath.Join(t.TempDir(), "saved")

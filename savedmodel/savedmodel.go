@@ -38,7 +38,6 @@ var ErrInput = errors.New("wrong input")
 // Model is a loaded SavedModel.
 type Model struct {
 	info    *Info
-	graph   snapshot
 	session *tfgo.Session
 }
 
@@ -48,15 +47,11 @@ func Open(dir string, o Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	graph, err := readSnapshot(info.Dir)
-	if err != nil {
-		return nil, err
-	}
 	session, err := tfgo.LoadSavedModel(info.Dir, o)
 	if err != nil {
 		return nil, err
 	}
-	return &Model{info: info, graph: graph, session: session}, nil
+	return &Model{info: info, session: session}, nil
 }
 
 // Close frees the model's memory.

@@ -1,14 +1,19 @@
 package savedmodel
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // snapshot is all of a SavedModel but its variables: each file by its path in
-// the directory. It is taken when a model is opened, so that what is saved with
+// the directory. It is taken when a model is inspected, so that what is saved with
 // the weights is the graph that trained them, whatever becomes of the directory
 // in the hours between.
 type snapshot map[string][]byte
@@ -65,6 +70,22 @@ func (s snapshot) size() int64 {
 		size += int64(len(data))
 	}
 	return size
+}
+
+// fingerprint is Info.Fingerprint of the model in dir.
+func (s snapshot) fingerprint(dir string) (string, error) {
+	const index = "variables/variables.index"
+	variables, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(index)))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("read model: %w", err)
+	}
+	hash := sha256.New()
+	add := func(name string, data []byte) { fmt.Fprintf(hash, "%q %d\n%s", name, len(data), data) }
+	for _, name := range slices.Sorted(maps.Keys(s)) {
+		add(filepath.ToSlash(name), s[name])
+	}
+	add(index, variables)
+	return hex.EncodeToString(hash.Sum(nil)), nil
 }
 
 // write writes the files into a folder that is there.

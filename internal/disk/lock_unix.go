@@ -1,0 +1,77 @@
+//go:build unix
+
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrLocked is in the chain of the error of Lock where another process holds
+// the file.
+var ErrLocked = errors.New("another process holds it")
+
+// Lock is a file that this process alone holds. The kernel lets go of it when
+// the process ends, however it ends: a file that is left over locks nobody out.
+type Lock struct{ file *os.File }
+
+// TryLock takes the lock file at path, which is made if needed, and writes to
+// it who holds it, one line. Where another process holds the lock, holder is
+// the line that it wrote.
+func TryLock(path, line string) (lock *Lock, holder string, err error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := flock(file); err != nil {
+		data := make([]byte, 500)
+		n, _ := file.Read(data)
+		holder, _, _ := strings.Cut(string(data[:n]), "\n")
+		return nil, holder, errors.Join(fmt.Errorf("%s: %w", path, err), file.Close())
+	}
+	err = file.Truncate(0)
+	if err == nil {
+		_, err = file.WriteString(line + "\n")
+	}
+	if err != nil {
+		return nil, "", errors.Join(err, file.Close())
+	}
+	return &Lock{file}, "", nil
+}
+
+// Close lets go of the lock. The file stays.
+func (l *Lock) Close() error { return l.file.Close() }
+
+// lockOpened locks what is at path, a directory too.
+func lockOpened(path string) (*os.File, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := flock(file); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return file, nil
+}
+
+// flock takes the lock without waiting. File systems that have no locks have
+// nobody to keep out either.
+func flock(file *os.File) error {
+	for {
+		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EWOULDBLOCK):
+			return ErrLocked
+		case errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.ENOLCK):
+			return nil
+		default:
+			return err
+		}
+	}
+}

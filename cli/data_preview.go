@@ -3,6 +3,8 @@ package cli
 import (
 	"bytes"
 	"fmt"
+	"path/filepath"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -14,6 +16,9 @@ func preview(c *cli.Context) error {
 	out := outPath(c)
 	if out == "" {
 		return usagef(c, "--out is missing: it is the picture to write")
+	}
+	if ext := filepath.Ext(out); ext != "" && !strings.EqualFold(ext, ".png") {
+		return usagef(c, "--out %q ends in %s: the picture is a PNG", out, ext)
 	}
 	if err := checkFile(out); err != nil {
 		return fmt.Errorf("write picture: %w", err)

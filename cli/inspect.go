@@ -32,6 +32,13 @@ func inspect(c *cli.Context) error {
 	return printLine(c, "%s", trimEnd(inspectText(info)))
 }
 
+// lossText explains Metadata.Loss.
+var lossText = map[string]string{
+	"probabilities": "cross-entropy of the model's probabilities",
+	"logits":        "cross-entropy of the model's logits",
+	"softmax-twice": "cross-entropy of a second softmax over the model's probabilities, as published",
+}
+
 func inspectText(info *savedmodel.Info) string {
 	m := info.Metadata
 	rows := [][]string{
@@ -42,6 +49,12 @@ func inspectText(info *savedmodel.Info) string {
 	}
 	if m.Recipe != "" {
 		rows = append(rows, []string{"recipe", m.Recipe})
+	}
+	if info.RawMetadata != nil {
+		rows = append(rows, []string{"loss", lossText[m.Loss()]})
+	}
+	if m.Weights != "" {
+		rows = append(rows, []string{"weights", m.Weights + ", when it was exported"})
 	}
 	if len(m.Classes) > 0 {
 		rows = append(rows, []string{"classes", fmt.Sprintf("%d: %s", len(m.Classes), strings.Join(m.Classes, ", "))})

@@ -74,6 +74,9 @@ func readLogs(c *cli.Context, run runDir) (*logs, error) {
 		if !c.IsSet(runNameName) {
 			l.name = filepath.Base(run.String())
 		}
+		if _, err := exec.LookPath(pythonProgram("wandb")); err != nil && c.Bool(wandbSyncName) {
+			note(c, "--%s will not upload the run: %s", wandbSyncName, errNoWandB)
+		}
 		return l, l.check(c)
 	}
 	for _, name := range []string{projectName, runNameName, wandbSyncName} {
@@ -168,7 +171,7 @@ func (t *training) logWatchers(config runConfig) ([]pipeline.Callback, error) {
 // hparams are the settings that runs are compared by.
 func (r runConfig) hparams(model string) map[string]any {
 	return map[string]any{
-		"model": model, "data": r.Data, "epochs": r.Epochs, "batch_size": r.BatchSize, "learning_rate": r.LearningRate,
+		"model": model, "recipe": r.Recipe, "loss": r.Loss, "data": r.Data, "epochs": r.Epochs, "batch_size": r.BatchSize, "learning_rate": r.LearningRate,
 		"shuffle": r.Shuffle, "seed": r.Seed, "limit": r.Limit, "precision": r.Precision,
 	}
 }
@@ -203,10 +206,10 @@ func (t *training) logRows() [][]string {
 	var rows [][]string
 	paths := t.logPaths()
 	if path, ok := paths[logTensorBoard]; ok {
-		rows = append(rows, []string{logTensorBoard, "tensorboard --logdir " + path})
+		rows = append(rows, []string{logTensorBoard, pythonProgram("tensorboard") + " --logdir " + path})
 	}
 	if path, ok := paths[logWandB]; ok {
-		rows = append(rows, []string{logWandB, "wandb sync " + path})
+		rows = append(rows, []string{logWandB, pythonProgram("wandb") + " sync " + path})
 	}
 	return rows
 }
@@ -222,8 +225,26 @@ func (t *training) syncWandB(c *cli.Context) {
 		return
 	}
 	if err := t.upload(c, path); err != nil {
-		t.logs.warn(c, fmt.Sprintf("--%s did not upload: %s; the run can be uploaded later: wandb sync %s", wandbSyncName, err, path))
+		t.logs.warn(c, fmt.Sprintf("--%s did not upload: %s; the run can be uploaded later: %s sync %s",
+			wandbSyncName, err, pythonProgram("wandb"), path))
 	}
+}
+
+var errNoWandB = errors.New("there is no program `wandb` on the PATH (pip install wandb)")
+
+// pythonProgram is how to call a program that came with Python: by its name
+// where that is on the PATH or nowhere, else in the checkout's environment.
+func pythonProgram(name string) string {
+	if _, err := exec.LookPath(name); err == nil {
+		return name
+	}
+	if root, ok := checkout(); ok {
+		path := filepath.Join(root, ".venv", "bin", name)
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	return name
 }
 
 // upload calls W&B's program in the run directory: it leaves logs of its own
@@ -232,9 +253,9 @@ func (t *training) upload(c *cli.Context, path string) error {
 	if c.Context.Err() != nil {
 		return errors.New("the run was stopped")
 	}
-	program, err := exec.LookPath("wandb")
+	program, err := exec.LookPath(pythonProgram("wandb"))
 	if err != nil {
-		return errors.New("there is no program `wandb` on the PATH (pip install wandb)")
+		return errNoWandB
 	}
 	inside, err := filepath.Rel(t.dir.String(), path)
 	if err != nil {

@@ -14,6 +14,8 @@ type runConfig struct {
 	Format       int               `json:"format"`
 	Started      time.Time         `json:"started"`
 	Model        string            `json:"model"`
+	Recipe       string            `json:"recipe"` // "" where there is none
+	Loss         string            `json:"loss"`   // see savedmodel.Metadata.Loss
 	Data         string            `json:"data"`
 	Train        splitConfig       `json:"train"`
 	Test         *splitConfig      `json:"test"` // null when nothing is tested
@@ -41,6 +43,8 @@ func (t *training) config(c *cli.Context) runConfig {
 		Format:       1,
 		Started:      time.Now().UTC().Truncate(time.Second),
 		Model:        t.info.Dir,
+		Recipe:       t.info.Metadata.Recipe,
+		Loss:         t.info.Metadata.Loss(),
 		Data:         t.data.Name,
 		Train:        splitConfig{t.data.Train.Len(), t.data.Train.Fingerprint()},
 		Epochs:       t.options.Epochs,

@@ -61,6 +61,7 @@ func TestWrongUsage(t *testing.T) {
 		{"bench --train", []string{"--model is missing"}, "bench"},
 		{"bench --model m", []string{"--train", "--predict"}, "bench"},
 		{"data preview", []string{"--data is missing"}, "data preview"},
+		{"data preview --data synthetic --out p.jpg", []string{`"p.jpg"`, "PNG"}, "data preview"},
 		{"data preview --data synthetic --out=", []string{"--out is missing"}, "data preview"},
 		{"data unpack --out u", []string{"--data is missing"}, "data unpack"},
 		{"data unpack --data synthetic", []string{"--out is missing"}, "data unpack"},

@@ -35,6 +35,9 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}\n")
 
 
+TORCH_LAYERS = "keras.models.load_model needs `import python_export.layers` first: torch's BatchNorm is there"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line (default sys.argv) and returns the exit code: 0, 1 failure, 2 wrong usage."""
     parser = Parser(prog="python_export", description="Keras models for residual.", allow_abbrev=False)
@@ -124,10 +127,14 @@ def _weights_back(options: argparse.Namespace) -> None:
     with _quiet():
         _start_keras()
         from .extract import extract
+        from .weights import is_torch
 
         model = extract(options.model, options.out, options.keras)
         parameters = model.count_params()
+        custom = options.out.suffix == ".keras" and is_torch(model)
     print(f"wrote {parameters:,} parameters to {options.out}")
+    if custom:
+        print(f"  {TORCH_LAYERS}")
 
 
 def _check_together(parser: Parser, options: argparse.Namespace) -> None:
@@ -160,7 +167,7 @@ def _export(options: argparse.Namespace) -> None:
     if sys.stderr.isatty():
         print("starting Keras", file=sys.stderr)
     with _quiet():
-        exported = _run(options)
+        exported, loaded = _run(options)
     description = exported.description
     summary = {
         "out": str(exported.path),
@@ -168,6 +175,7 @@ def _export(options: argparse.Namespace) -> None:
         "parameters": description["parameters"],
         "signatures": list(exported.signatures),
         "batch_norm": description["batch_norm"],
+        "weights": loaded,
         "keras": str(options.save_keras) if options.save_keras else None,
         "seconds": round(exported.seconds, 1),
     }
@@ -179,16 +187,25 @@ def _export(options: argparse.Namespace) -> None:
         f"upsampling {options.upsample}"
     )
     print(f"  parameters  {counts['total']:,} ({counts['trainable']:,} trainable)")
+    print(f"  weights     {loaded}")
     print(f"  signatures  {', '.join(exported.signatures)}")
+    if description["softmax_twice"]:
+        print(
+            "  note        the loss applies a second softmax, as published: from random weights it hardly "
+            "learns (--loss logits does)"
+        )
     for note in exported.notes:
         print(f"  note        {note}")
     if options.save_keras:
         print(f"  keras       {options.save_keras}")
+        if options.recipe == "pytorch":
+            print(f"              {TORCH_LAYERS}")
     if options.json:
         print(json.dumps(summary))
 
 
-def _run(options: argparse.Namespace) -> Exported:
+def _run(options: argparse.Namespace) -> tuple[Exported, str]:
+    """What was exported, and what its weights were."""
     _start_keras()
     import keras
 
@@ -201,9 +218,9 @@ def _run(options: argparse.Namespace) -> Exported:
     system = build(
         len(options.classes), options.image_size, options.upsample, logits=options.loss == "logits"
     )
-    weights.load(system.model, options.weights)
+    loaded = weights.load(system.model, options.weights)
     source = options.weights if options.weights in ("random", "imagenet") else Path(options.weights).name
-    return export(
+    exported = export(
         system.model,
         options.out,
         classes=options.classes,
@@ -214,6 +231,7 @@ def _run(options: argparse.Namespace) -> Exported:
         origin=Origin(options.recipe, options.upsample, source, options.seed),
         save_keras=options.save_keras,
     )
+    return exported, loaded
 
 
 def _start_keras() -> None:

@@ -18,8 +18,10 @@ from .errors import ExportError
 from .names import named_weights
 
 
-def load(model: keras.Model, source: str) -> None:
+def load(model: keras.Model, source: str) -> str:
     """Sets a model's weights: all of them, or from a backbone's file only those of the one nested model.
+
+    Returns a sentence of what was set and what of the file was left out.
 
     source is "random" (nothing is changed), "imagenet" (a download of Keras's or torchvision's) or a file:
 
@@ -29,27 +31,26 @@ def load(model: keras.Model, source: str) -> None:
     .npz     arrays by path, such as resnet50/conv1_conv/kernel; a backbone's may leave out the first name
     .safetensors, .pth
              a state dict, for the PyTorch recipe: the article's module (resnet.*, classifier.*) or
-             torchvision's resnet50 (conv1.weight and so on), whose fc.* is left out; either may be
-             wrapped in torch's DataParallel (module.*)
+             torchvision's resnet50 (conv1.weight and so on), whose fc.* is left out unless it is the
+             article's classifier; either may be wrapped in torch's DataParallel (module.*)
 
     Raises ExportError; the model's weights are then undefined.
     """
     if source == "random":
-        return
+        return "random"
     if source == "imagenet":
-        _download(model)
-        return
+        return _download(model)
     path = Path(source)
     try:
         if path.suffix in state_dict.SUFFIXES:
-            _assign_state(model, state_dict.read(path), path)
+            said = _assign_state(model, state_dict.read(path), path)
         elif path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
-                _assign(model, dict(arrays), path)
+                said = _assign(model, dict(arrays), path)
         elif path.suffix == ".h5" and not _holds_model(path):
-            _load_h5_weights(model, path)
+            said = _load_h5_weights(model, path)
         else:
-            _assign(model, _arrays(keras.models.load_model(path, compile=False)), path)
+            said = _assign(model, _arrays(keras.models.load_model(path, compile=False)), path)
     except ExportError:
         raise
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
@@ -58,6 +59,12 @@ def load(model: keras.Model, source: str) -> None:
         ) from error
     if not all(np.isfinite(array).all() for array in model.get_weights()):
         raise ExportError(f'--weights "{path}" holds numbers that are not finite')
+    return said
+
+
+def _said(path: Path, *, whole: bool, left_out: Set[str] = frozenset()) -> str:
+    text = f"{path.name}, the whole model" if whole else f"{path.name}, the backbone; the head is random"
+    return text + (f"; left out: {_some(left_out)}" if left_out else "")
 
 
 def backbone(model: keras.Model) -> keras.Model:
@@ -68,11 +75,10 @@ def backbone(model: keras.Model) -> keras.Model:
     return nested[0]
 
 
-def _download(model: keras.Model) -> None:
+def _download(model: keras.Model) -> str:
     """ImageNet weights into a backbone: torchvision's or those of keras.applications."""
     if is_torch(model):
-        _download_torchvision(model)
-        return
+        return _download_torchvision(model)
     target = backbone(model)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # Keras prints a progress bar
@@ -86,9 +92,10 @@ def _download(model: keras.Model) -> None:
             f".h5 or .npz file, or put Keras's file into its cache, {cache}"
         ) from error
     target.set_weights(donor.get_weights())
+    return "imagenet, the backbone; the head is random"
 
 
-def _download_torchvision(model: keras.Model) -> None:
+def _download_torchvision(model: keras.Model) -> str:
     try:
         path = hub.fetch(hub.RESNET50, hub.cache())
     except OSError as error:
@@ -96,7 +103,7 @@ def _download_torchvision(model: keras.Model) -> None:
             f"--weights imagenet cannot be downloaded ({_line(error)}): use --weights random or a .pth or "
             f".safetensors file, or put {hub.RESNET50} into {hub.cache()}"
         ) from error
-    _assign_state(model, state_dict.read(path), path)
+    return _assign_state(model, state_dict.read(path), path)
 
 
 def is_torch(model: keras.Model) -> bool:
@@ -117,7 +124,7 @@ def as_state_dict(model: keras.Model, batches: int) -> dict[str, np.ndarray]:
     }
 
 
-def _assign_state(model: keras.Model, arrays: Mapping[str, np.ndarray], path: Path) -> None:
+def _assign_state(model: keras.Model, arrays: Mapping[str, np.ndarray], path: Path) -> str:
     """Assigns a state dict, which is the article's module or torchvision's resnet50."""
     if not is_torch(model):
         raise ExportError(f'--weights "{path}" is a state dict, which is for --recipe pytorch')
@@ -126,9 +133,20 @@ def _assign_state(model: keras.Model, arrays: Mapping[str, np.ndarray], path: Pa
     arrays = {key: array for key, array in arrays.items() if not key.endswith("num_batches_tracked")}
     weights = named_weights(model)
     wanted = {state_dict.torch_name(name): name for name in weights}
-    if not any(key.startswith(("resnet.", "classifier.")) for key in arrays):
-        arrays = {f"resnet.{key}": array for key, array in arrays.items() if not key.startswith("fc.")}
-        wanted = {key: name for key, name in wanted.items() if key.startswith("resnet.")}
+    left_out = set()
+    whole = any(key.startswith(("resnet.", "classifier.")) for key in arrays)
+    if not whole:
+        head = {f"fc{key.removeprefix('classifier')}" for key in wanted if key.startswith("classifier.")}
+        found = {key for key in arrays if key.startswith("fc.")}
+        whole = found == head  # the article's classifier in the place of torchvision's
+        left_out = set() if whole else found
+        arrays = {
+            f"classifier{key.removeprefix('fc')}" if key in head else f"resnet.{key}": array
+            for key, array in arrays.items()
+            if key not in left_out
+        }
+        if not whole:
+            wanted = {key: name for key, name in wanted.items() if key.startswith("resnet.")}
     _check_names(wanted.keys(), arrays.keys(), path)
     for key, name in wanted.items():
         array = state_dict.to_keras(name, arrays[key])
@@ -138,6 +156,7 @@ def _assign_state(model: keras.Model, arrays: Mapping[str, np.ndarray], path: Pa
                 f'--weights "{path}" holds {key} of shape {arrays[key].shape}, expected {shape}'
             )
         weights[name].assign(array.astype(weights[name].dtype))
+    return _said(path, whole=whole, left_out=left_out)
 
 
 def _holds_model(path: Path) -> bool:
@@ -146,7 +165,7 @@ def _holds_model(path: Path) -> bool:
         return "model_config" in file.attrs
 
 
-def _load_h5_weights(model: keras.Model, path: Path) -> None:
+def _load_h5_weights(model: keras.Model, path: Path) -> str:
     """Weights by Keras's own readers, into the whole model, else into its backbone.
 
     Those readers may skip what they do not find, with no more than a warning: what is still not a number
@@ -163,7 +182,7 @@ def _load_h5_weights(model: keras.Model, path: Path) -> None:
         else:
             skipped = {name for name, array in _arrays(target).items() if np.isnan(array).all()}
             if not skipped:
-                return
+                return _said(path, whole=target is model)
             failures.append(f"it lacks {_some(skipped)}")
         target.set_weights(before)
     raise ExportError(
@@ -175,12 +194,13 @@ def _arrays(model: keras.Model) -> dict[str, np.ndarray]:
     return {name: weight.numpy() for name, weight in named_weights(model).items()}
 
 
-def _assign(model: keras.Model, arrays: Mapping[str, np.ndarray], path: Path) -> None:
+def _assign(model: keras.Model, arrays: Mapping[str, np.ndarray], path: Path) -> str:
     """Assigns arrays by path. Raises ExportError that names what is missing, unknown or wrongly shaped."""
     wanted = named_weights(model)
     inner = f"{backbone(model).name}/"
     head = {name for name in wanted if not name.startswith(inner)}
-    if not head & arrays.keys():
+    whole = bool(head & arrays.keys())
+    if not whole:
         wanted = {name: weight for name, weight in wanted.items() if name not in head}
         arrays = {name if name.startswith(inner) else inner + name: array for name, array in arrays.items()}
     _check_names(wanted.keys(), arrays.keys(), path)
@@ -191,11 +211,15 @@ def _assign(model: keras.Model, arrays: Mapping[str, np.ndarray], path: Path) ->
                 f"expected {tuple(weight.shape)}"
             )
         weight.assign(arrays[name].astype(weight.dtype))
+    return _said(path, whole=whole)
 
 
 def _check_names(wanted: Set[str], found: Set[str], path: Path) -> None:
     if wanted - found:
-        raise ExportError(f'--weights "{path}" lacks {_some(wanted - found)}, expected {len(wanted)} weights')
+        more = f", and holds {_some(found - wanted)}" if found - wanted else ""
+        raise ExportError(
+            f'--weights "{path}" lacks {_some(wanted - found)}, expected {len(wanted)} weights{more}'
+        )
     if found - wanted:
         raise ExportError(f'--weights "{path}" holds {_some(found - wanted)}, which the model does not have')
 

@@ -32,6 +32,22 @@ type Metadata struct {
 	Parameters Parameters `json:"parameters"`
 	Layers     []Layer    `json:"layers"` // as Keras's summary lists them
 	Versions   Versions   `json:"versions"`
+
+	Weights      string `json:"weights"`       // what it began with: random, imagenet or a file's name; "" where nobody knows
+	FromLogits   bool   `json:"from_logits"`   // the last layer gives logits
+	SoftmaxTwice bool   `json:"softmax_twice"` // the loss takes the last layer's probabilities for logits
+}
+
+// Loss names what the cross-entropy is computed from, as python_export does.
+func (m Metadata) Loss() string {
+	switch {
+	case m.FromLogits:
+		return "logits"
+	case m.SoftmaxTwice:
+		return "softmax-twice"
+	default:
+		return "probabilities"
+	}
 }
 
 // Image is the size of a model's input image, in pixels.

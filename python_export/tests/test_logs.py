@@ -145,7 +145,7 @@ class TestTensorBoard:
         assert settings == {
             "model": "small",
             **{name: config[name] for name in ("data", "epochs", "batch_size", "learning_rate", "shuffle")},
-            **{name: config[name] for name in ("seed", "limit", "precision")},
+            **{name: config[name] for name in ("seed", "limit", "precision", "recipe", "loss")},
         }
         experiment = metadata.parse_experiment_plugin_data(content[metadata.EXPERIMENT_TAG])
         assert {info.name for info in experiment.hparam_infos} == set(settings)

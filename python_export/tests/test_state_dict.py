@@ -232,6 +232,19 @@ def test_torchvisions_resnet50_fills_the_backbone(tmp_path, donor, model):
     assert {key for key in head if key.startswith("classifier.")} <= same(model, head)
 
 
+def test_the_articles_classifier_may_stand_in_torchvisions_place(tmp_path, donor, model):
+    inside = {key.removeprefix("resnet.").replace("classifier.", "fc."): v for key, v in donor.items()}
+    state_dict.write(tmp_path / "r.safetensors", inside)
+    assert weights.load(model, str(tmp_path / "r.safetensors")) == "r.safetensors, the whole model"
+    assert same(model, donor) == donor.keys()
+
+
+def test_what_is_left_out_is_said(tmp_path, donor, model):
+    state_dict.write(tmp_path / "r.safetensors", torchvisions(donor))
+    said = weights.load(model, str(tmp_path / "r.safetensors"))
+    assert said == 'r.safetensors, the backbone; the head is random; left out: "fc.bias" and 1 more'
+
+
 def spoiled(donor: dict[str, np.ndarray]) -> dict[str, tuple[dict[str, np.ndarray], str]]:
     lost = {key: value for key, value in donor.items() if key != "resnet.bn1.bias"}
     wide = donor | {"classifier.5.weight": np.ones((7, 512), np.float32)}
@@ -244,7 +257,10 @@ def spoiled(donor: dict[str, np.ndarray]) -> dict[str, tuple[dict[str, np.ndarra
         ),
         "another shape": (wide, r"holds classifier.5.weight of shape \(7, 512\), expected \(10, 512\)"),
         "not finite": (infinite, "holds numbers that are not finite"),
-        "another model": ({"features.0.weight": np.ones(3)}, 'lacks "resnet.bn1.bias" and 264 more'),
+        "another model": (
+            {"features.0.weight": np.ones(3)},
+            'lacks "resnet.bn1.bias" and 264 more, .* and holds "resnet.features.0.weight"',
+        ),
     }
 
 

@@ -34,7 +34,7 @@ var arrows = []arrow{
 	{"pipeline/plot", "", "it draws numbers, whoever counted them"},
 	{"pipeline/checkpoint", "internal/disk", "it keeps files, whatever state they hold"},
 	{"pipeline/dataset", "pipeline/imagefile tfgo/tensor", "data does not know who trains on it"},
-	{"pipeline", "pipeline/dataset pipeline/imagefile tfgo/tensor", "the loop asks for an interface: it is tested without TensorFlow"},
+	{"pipeline", "pipeline/checkpoint pipeline/dataset pipeline/imagefile tfgo/tensor", "the loop asks for an interface: it is tested without TensorFlow"},
 	{"pipeline/callback", "pipeline pipeline/plot", "callbacks watch: they hear events and nothing else"},
 	{"cli", "pipeline pipeline/callback pipeline/dataset pipeline/imagefile pipeline/plot savedmodel tfgo tfgo/tensor", "it joins the rooms"},
 	{"cli/residual", "cli", "main is about 15 lines"},

@@ -13,6 +13,7 @@ type Event interface{ isEvent() }
 // Begin comes first.
 type Begin struct {
 	Epochs       int
+	Step         int // the run's steps before; not 0 where it is resumed
 	Batches      int // of an epoch
 	Examples     int // of an epoch
 	TestExamples int // 0 when nothing is tested

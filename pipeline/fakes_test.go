@@ -138,6 +138,9 @@ func (e *examples) Batches(_ context.Context, o dataset.BatchOptions) iter.Seq2[
 				return
 			case e.stop > 0 && index == e.stop:
 				return
+			case index < o.Start:
+				index++
+				continue
 			}
 			batch := dataset.Batch{Examples: part, Epoch: o.Epoch, Index: index, Count: (e.n + o.Size - 1) / o.Size}
 			batch.Images, batch.Labels = e.read(part)

@@ -2,8 +2,10 @@ package pipeline
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 )
 
@@ -20,15 +22,23 @@ type Result struct {
 }
 
 // Fit trains a model for o.Epochs passes over data, evaluates o.Test after
-// each, and tells o.Callbacks of every event.
+// each, and tells o.Callbacks of every event. With o.Resume it goes on with an
+// earlier run, as if that had never been cut short.
 //
 // When the run is cut short, Fit returns the context's error beside what was
-// reached: the model has the weights after Result.Steps steps.
+// reached: the model has the weights after Result.Steps steps, and if there are
+// to be checkpoints, that is one.
 func Fit(ctx context.Context, model Model, data Data, o Options) (Result, error) {
 	f := fit{callbacks: o.Callbacks}
 	trainer, err := newTrainer(model, data, o)
 	if err == nil && o.tests() {
 		_, err = newEvaluator(model, o.Test, EvaluateOptions{})
+	}
+	if err == nil {
+		f.keeper, err = newKeeper(model, o)
+	}
+	if err == nil && o.Resume != nil {
+		err = f.resume(ctx, trainer, o.Resume)
 	}
 	if err == nil {
 		err = f.run(ctx, trainer)
@@ -48,23 +58,45 @@ func Fit(ctx context.Context, model Model, data Data, o Options) (Result, error)
 // fit is a run of Fit: what it has reached and who watches it.
 type fit struct {
 	callbacks []Callback
+	keeper    *keeper
 	result    Result
+	best      *Best
 	images    int           // trained on
 	training  time.Duration // spent on them
 	closeErrs []error
+	unsaved   bool // something has happened since the last checkpoint
+
+	begun, epochBegun time.Time // put back by what a resumed run took before
 }
 
 func (f *fit) run(ctx context.Context, t *trainer) error {
-	begun := time.Now()
-	defer func() { f.result.Duration = time.Since(begun) }()
-	begin := Begin{Epochs: t.options.Epochs, Batches: t.batches(), Examples: t.data.Len(), BatchSize: t.options.BatchSize}
+	if f.begun.IsZero() {
+		f.begun = time.Now()
+	}
+	defer func() { f.result.Duration = time.Since(f.begun) }()
+	begin := Begin{
+		Epochs: t.options.Epochs, Step: t.steps, Batches: t.batches(), Examples: t.data.Len(), BatchSize: t.options.BatchSize,
+	}
 	if t.options.tests() {
 		begin.TestExamples = t.options.Test.Len()
 	}
 	if err := f.tell(ctx, begin); err != nil {
 		return err
 	}
-	for number := 1; number <= t.options.Epochs; number++ {
+	err := f.epochs(ctx, t)
+	done := errors.Is(err, ErrStop)
+	if err == nil || f.keeper == nil || t.broken || t.steps == 0 || !f.unsaved && !done {
+		return err
+	}
+	// What was reached must not be lost, whatever it was that ended the run.
+	return errors.Join(err, f.save(ctx, t, done))
+}
+
+func (f *fit) epochs(ctx context.Context, t *trainer) error {
+	if resumed := t.options.Resume; resumed != nil && resumed.Done {
+		return nil
+	}
+	for number := max(1, t.at.epoch); number <= t.options.Epochs; number++ {
 		if err := f.epoch(ctx, t, number); err != nil {
 			return err
 		}
@@ -73,7 +105,9 @@ func (f *fit) run(ctx context.Context, t *trainer) error {
 }
 
 func (f *fit) epoch(ctx context.Context, t *trainer, number int) error {
-	begun := time.Now()
+	if f.epochBegun.IsZero() {
+		f.epochBegun = time.Now()
+	}
 	for step, err := range t.epoch(ctx, number) {
 		if err != nil {
 			return err
@@ -82,8 +116,11 @@ func (f *fit) epoch(ctx context.Context, t *trainer, number int) error {
 		if err := f.tell(ctx, step); err != nil {
 			return err
 		}
+		if step.Batch < step.Batches && !t.broken && f.keeper.due(step.Number) { // after an epoch's last, one comes anyway
+			f.saveOrWarn(ctx, t)
+		}
 	}
-	epoch := Epoch{Number: number, Step: t.steps, Train: f.result.Train, Training: time.Since(begun)}
+	epoch := Epoch{Number: number, Step: t.steps, Train: f.result.Train, Training: time.Since(f.epochBegun)}
 	if t.options.tests() {
 		test, err := f.test(ctx, t, number)
 		if err != nil {
@@ -93,8 +130,96 @@ func (f *fit) epoch(ctx context.Context, t *trainer, number int) error {
 		epoch.Confusion = test.Confusion
 	}
 	f.result.Epochs = number
-	epoch.Duration = time.Since(begun)
-	return f.tell(ctx, epoch)
+	epoch.Duration = time.Since(f.epochBegun)
+	if f.best == nil || epoch.Train.Loss < f.best.Loss {
+		f.best = &Best{Step: t.steps, Epoch: number, Loss: epoch.Train.Loss}
+	}
+	t.at, f.epochBegun, f.unsaved = position{epoch: number + 1}, time.Time{}, true
+	if err := f.tell(ctx, epoch); err != nil {
+		return err
+	}
+	if f.keeper != nil && !t.broken {
+		f.saveOrWarn(ctx, t)
+	}
+	return nil
+}
+
+// resume takes model, callbacks and counts back to where a run was.
+func (f *fit) resume(ctx context.Context, t *trainer, from *Saved) error {
+	if err := from.check(t.options.settings(), t.options.fingerprints(t.model, t.data)); err != nil {
+		return err
+	}
+	saver, ok := t.model.(Saver)
+	if !ok {
+		return errors.New("resume run: the model cannot restore its variables")
+	}
+	if err := saver.RestoreVariables(ctx, filepath.Join(from.Path, variablesName)); err != nil {
+		return fmt.Errorf("resume run: %w", err)
+	}
+	for _, c := range f.callbacks {
+		s, ok := c.(Stateful)
+		if !ok || from.Callbacks[s.StateName()] == nil {
+			continue
+		}
+		if err := s.Restore(from.Callbacks[s.StateName()]); err != nil {
+			return fmt.Errorf("resume run: %w", err)
+		}
+	}
+	t.steps = from.Step
+	t.at = position{from.Epoch, from.Batch, mean{from.Sums.Loss, from.Sums.Correct, from.Sums.Examples}}
+	f.best, f.images, f.training = from.Best, from.Images, seconds(from.TrainingSeconds)
+	f.begun = time.Now().Add(-seconds(from.Seconds))
+	f.epochBegun = time.Now().Add(-seconds(from.EpochSeconds))
+	f.result = Result{Epochs: from.Epoch - 1, Steps: from.Step, Train: from.Train, Test: from.Test}
+	if f.training > 0 {
+		f.result.ImagesPerSecond = float64(f.images) / f.training.Seconds()
+	}
+	if f.keeper != nil {
+		f.keeper.step = from.Step
+	}
+	return nil
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// saveOrWarn saves the run's state while the run goes on.
+func (f *fit) saveOrWarn(ctx context.Context, t *trainer) {
+	if err := f.save(ctx, t, false); err != nil && f.keeper.Warn != nil {
+		f.keeper.Warn(err)
+	}
+}
+
+func (f *fit) save(ctx context.Context, t *trainer, done bool) error {
+	state := State{
+		Format: stateFormat,
+		Step:   t.steps, Epoch: t.at.epoch, Batch: t.at.batch, Done: done,
+		Settings: t.options.settings(), Fingerprints: t.options.fingerprints(t.model, t.data),
+		Sums:  Sums{t.at.sofar.lossSum, t.at.sofar.correct, t.at.sofar.examples},
+		Train: f.result.Train, Test: f.result.Test, Images: f.images, Best: f.best,
+		Seconds: time.Since(f.begun).Seconds(), TrainingSeconds: f.training.Seconds(),
+		Callbacks: map[string]json.RawMessage{},
+	}
+	if !f.epochBegun.IsZero() {
+		state.EpochSeconds = time.Since(f.epochBegun).Seconds()
+	}
+	for _, c := range f.callbacks {
+		s, ok := c.(Stateful)
+		if !ok {
+			continue
+		}
+		own, err := s.State()
+		if err != nil {
+			return fmt.Errorf("save checkpoint of step %d: %w", t.steps, err)
+		}
+		if own != nil {
+			state.Callbacks[s.StateName()] = own
+		}
+	}
+	if err := f.keeper.save(ctx, state); err != nil {
+		return err
+	}
+	f.unsaved = false
+	return nil
 }
 
 // tests tells whether there is something to test on. A *dataset.Examples that
@@ -102,6 +227,7 @@ func (f *fit) epoch(ctx context.Context, t *trainer, number int) error {
 func (o Options) tests() bool { return o.Test != nil && o.Test.Len() > 0 }
 
 func (f *fit) add(step Step) {
+	f.unsaved = true
 	f.images += step.Examples
 	f.training += step.Duration
 	f.result.Steps = step.Number

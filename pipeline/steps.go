@@ -22,6 +22,9 @@ type Options struct {
 	Test      Data       // evaluated after each epoch; nil or empty means no test
 	Classes   int        // the model's; 0 means that no test counts a confusion matrix
 	Callbacks []Callback // told of each event, in this order; used by Fit
+
+	Checkpoints *Checkpoints // saved by Fit; nil means that none are
+	Resume      *Saved       // where Fit goes on; nil means at the beginning
 }
 
 // WithDefaults returns the options with each zero replaced by what it means.
@@ -94,6 +97,14 @@ type trainer struct {
 	options Options
 	seeded  bool // the model wants a seed with each batch
 	steps   int
+	at      position
+	broken  bool // a step has failed: nobody knows what the weights are
+}
+
+// position is how far an epoch has come.
+type position struct {
+	epoch, batch int // the epoch, from 1, and how many of its batches were trained on
+	sofar        mean
 }
 
 func newTrainer(model Model, data Data, o Options) (*trainer, error) {
@@ -116,13 +127,18 @@ func newTrainer(model Model, data Data, o Options) (*trainer, error) {
 
 func (t *trainer) batches() int { return dataset.BatchCount(t.data.Len(), t.options.BatchSize) }
 
-// epoch yields the steps of one pass over the data. A cancelled context is
-// always yielded as an error, so that it cannot look like a finished epoch.
+// epoch yields the steps of one pass over the data that are still to be done. A
+// cancelled context is always yielded as an error, so that it cannot look like a
+// finished epoch.
 func (t *trainer) epoch(ctx context.Context, number int) iter.Seq2[Step, error] {
 	return func(yield func(Step, error) bool) {
-		order := dataset.BatchOptions{Epoch: number, Size: t.options.BatchSize, Seed: t.options.Seed, NoShuffle: t.options.NoShuffle}
-		var sofar mean
-		position, last := 0, time.Now()
+		if t.at.epoch != number {
+			t.at = position{epoch: number}
+		}
+		order := dataset.BatchOptions{
+			Epoch: number, Size: t.options.BatchSize, Start: t.at.batch, Seed: t.options.Seed, NoShuffle: t.options.NoShuffle,
+		}
+		last := time.Now()
 		for batch, err := range t.data.Batches(ctx, order) {
 			if err == nil {
 				err = ctx.Err()
@@ -137,18 +153,18 @@ func (t *trainer) epoch(ctx context.Context, number int) iter.Seq2[Step, error] 
 				yield(Step{}, err)
 				return
 			}
-			position++
-			sofar.add(step.Loss*float64(step.Examples), step.Correct, step.Examples)
-			step.Epoch, step.Batch, step.Batches = number, position, t.batches()
-			step.Mean, step.Wait, step.Duration = sofar.metrics(), wait, time.Since(last)
+			t.at.batch++
+			t.at.sofar.add(step.Loss*float64(step.Examples), step.Correct, step.Examples)
+			step.Epoch, step.Batch, step.Batches = number, t.at.batch, t.batches()
+			step.Mean, step.Wait, step.Duration = t.at.sofar.metrics(), wait, time.Since(last)
 			if !yield(step, nil) {
 				return
 			}
 			last = time.Now() // what the caller did is no part of the next step
 		}
 		err := ctx.Err()
-		if err == nil && position != t.batches() {
-			err = fmt.Errorf("train epoch %d: the data ended after %d of %d batches", number, position, t.batches())
+		if err == nil && t.at.batch != t.batches() {
+			err = fmt.Errorf("train epoch %d: the data ended after %d of %d batches", number, t.at.batch, t.batches())
 		}
 		if err != nil {
 			yield(Step{}, err)
@@ -156,8 +172,9 @@ func (t *trainer) epoch(ctx context.Context, number int) iter.Seq2[Step, error] 
 	}
 }
 
-func (t *trainer) step(ctx context.Context, batch dataset.Batch) (Step, error) {
+func (t *trainer) step(ctx context.Context, batch dataset.Batch) (_ Step, err error) {
 	number := t.steps + 1
+	defer func() { t.broken = t.broken || err != nil }()
 	inputs := map[string]tensor.Tensor{
 		imagesInput:       batch.Images,
 		labelsInput:       batch.Labels,
@@ -191,8 +208,13 @@ func (t *trainer) step(ctx context.Context, batch dataset.Batch) (Step, error) {
 	if r.err != nil {
 		return Step{}, fmt.Errorf("train step %d: %w", number, r.err)
 	}
-	if math.IsNaN(step.Loss) || math.IsInf(step.Loss, 0) {
+	if isNonFinite(step.GradNorm) { // the weights are lost, as the next loss will tell
+		t.broken = true
+	}
+	if isNonFinite(step.Loss) {
 		return Step{}, &NonFiniteError{Step: number, Loss: step.Loss}
 	}
 	return step, nil
 }
+
+func isNonFinite(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }

@@ -60,6 +60,9 @@ func (m *Model) Close() error { return m.session.Close() }
 // Info returns what the model's files say.
 func (m *Model) Info() *Info { return m.info }
 
+// Fingerprint is Info's.
+func (m *Model) Fingerprint() string { return m.info.Fingerprint }
+
 // Signature describes a function; false if the model has none of that name.
 func (m *Model) Signature(name string) (tensor.Signature, bool) {
 	return m.info.Signature(name)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -38,14 +39,22 @@ import (
 // Numbers have nine significant digits, enough to get each float32 back. A row
 // is in its file when the next event comes, so that the files can be followed
 // and lose nothing when the program is killed. A file that exists already is
-// an error, and so is a row that cannot be written.
+// an error, and so is a row that cannot be written. A run that is resumed goes
+// on in its files; rows of steps that it does again are cut off.
 type CSV struct {
 	Dir string // "" is the working directory
 
 	steps, metrics *table
+	restored       *csvState
 }
 
-var _ pipeline.Callback = (*CSV)(nil)
+// csvState is how far the files had come.
+type csvState struct {
+	Steps   mark `json:"steps"`
+	Metrics mark `json:"metrics"`
+}
+
+var _ pipeline.Stateful = (*CSV)(nil)
 
 // Handle writes the event's row.
 func (c *CSV) Handle(_ context.Context, event pipeline.Event) error {
@@ -66,6 +75,31 @@ func (c *CSV) Handle(_ context.Context, event pipeline.Event) error {
 	return nil
 }
 
+// StateName says "csv".
+func (c *CSV) StateName() string { return "csv" }
+
+// State says how far the files have come.
+func (c *CSV) State() (json.RawMessage, error) {
+	if c.steps == nil || c.metrics == nil {
+		return nil, nil
+	}
+	steps, stepsErr := c.steps.mark()
+	metrics, metricsErr := c.metrics.mark()
+	if err := errors.Join(stepsErr, metricsErr); err != nil {
+		return nil, fmt.Errorf("write metrics: %w", err)
+	}
+	return json.Marshal(csvState{steps, metrics})
+}
+
+// Restore has Begin go on where the files were.
+func (c *CSV) Restore(state json.RawMessage) error {
+	c.restored = &csvState{}
+	if err := json.Unmarshal(state, c.restored); err != nil {
+		return fmt.Errorf("restore metrics: %w", err)
+	}
+	return nil
+}
+
 // Close closes the files.
 func (c *CSV) Close(error) error { return errors.Join(c.steps.close(), c.metrics.close()) }
 
@@ -74,30 +108,41 @@ func (c *CSV) open() error {
 		return fmt.Errorf("make folder of metrics: %w", err)
 	}
 	var stepsErr, metricsErr error
-	c.steps, stepsErr = newTable(filepath.Join(c.Dir, "steps.csv"),
-		"step", "epoch", "loss", "accuracy", "learning_rate", "images_per_second")
-	c.metrics, metricsErr = newTable(filepath.Join(c.Dir, "metrics.csv"),
-		"epoch", "step", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds")
+	steps, metrics := filepath.Join(c.Dir, "steps.csv"), filepath.Join(c.Dir, "metrics.csv")
+	if c.restored != nil {
+		c.steps, stepsErr = reopenTable(steps, c.restored.Steps)
+		c.metrics, metricsErr = reopenTable(metrics, c.restored.Metrics)
+		return errors.Join(stepsErr, metricsErr)
+	}
+	c.steps, stepsErr = newTable(steps, "step", "epoch", "loss", "accuracy", "learning_rate", "images_per_second")
+	c.metrics, metricsErr = newTable(metrics, "epoch", "step", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds")
 	return errors.Join(stepsErr, metricsErr)
 }
 
 // table is a file of rows. A nil table has none.
 type table struct {
-	file *os.File
-	row  bytes.Buffer
+	*journal
+	row bytes.Buffer
 }
 
 func newTable(path string, names ...string) (*table, error) {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o644)
+	file, err := newJournal(path)
 	if err != nil {
 		return nil, fmt.Errorf("create metrics: %w", err)
 	}
-	t := &table{file: file}
+	t := &table{journal: file}
 	return t, t.write(names...)
 }
 
-// write appends a row. There is no buffer that could be lost: a step takes
-// milliseconds, a write microseconds.
+func reopenTable(path string, m mark) (*table, error) {
+	file, err := reopenJournal(path, m)
+	if err != nil {
+		return nil, fmt.Errorf("resume metrics: %w", err)
+	}
+	return &table{journal: file}, nil
+}
+
+// write appends a row.
 func (t *table) write(fields ...string) error {
 	if t == nil {
 		return fmt.Errorf("write metrics: %w", errNoBegin)
@@ -110,7 +155,7 @@ func (t *table) write(fields ...string) error {
 		t.row.WriteString(field)
 	}
 	t.row.WriteByte('\n')
-	if _, err := t.file.Write(t.row.Bytes()); err != nil {
+	if err := t.journal.write(t.row.Bytes()); err != nil {
 		return fmt.Errorf("write metrics: %w", err)
 	}
 	return nil
@@ -120,7 +165,7 @@ func (t *table) close() error {
 	if t == nil {
 		return nil
 	}
-	if err := t.file.Close(); err != nil {
+	if err := t.journal.close(); err != nil {
 		return fmt.Errorf("close metrics: %w", err)
 	}
 	return nil

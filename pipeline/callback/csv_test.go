@@ -225,16 +225,16 @@ func TestCSVEndsTheRunWhenTheDiskIsFull(t *testing.T) {
 		t.Skip("there is no /dev/full here")
 	}
 	for name, event := range map[string]pipeline.Event{"steps": pipeline.Step{}, "metrics": pipeline.Epoch{}} {
-		c := &CSV{steps: &table{file: full}, metrics: &table{file: full}}
+		c := &CSV{steps: &table{journal: &journal{file: full}}, metrics: &table{journal: &journal{file: full}}}
 		err := c.Handle(context.Background(), event)
 		if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "/dev/full") {
 			t.Errorf("%s: Handle = %v, want one that says that /dev/full is full", name, err)
 		}
 	}
-	if err := (&CSV{steps: &table{file: full}}).Close(nil); err != nil {
+	if err := (&CSV{steps: &table{journal: &journal{file: full}}}).Close(nil); err != nil {
 		t.Errorf("Close = %v", err)
 	}
-	if err := (&CSV{steps: &table{file: full}}).Close(nil); !errors.Is(err, os.ErrClosed) {
+	if err := (&CSV{steps: &table{journal: &journal{file: full}}}).Close(nil); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("Close of a file that cannot be closed = %v", err)
 	}
 }
@@ -262,7 +262,7 @@ func TestCSVRowsCanBeAppended(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	two := &table{file: file}
+	two := &table{journal: &journal{file: file}}
 	_ = two.write("2", "2.25")
 	_ = two.close()
 	if diff := cmp.Diff("step,loss\n1,2.5\n2,2.25\n", string(readFile(t, path))); diff != "" {

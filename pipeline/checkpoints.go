@@ -1,0 +1,268 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/residual-go/residual/pipeline/checkpoint"
+)
+
+// Checkpoints says where and when Fit saves the state of a run. Beside what is
+// asked for here, one is saved after each epoch, and when a run is cut short.
+type Checkpoints struct {
+	Dir   string          // the store, see package checkpoint
+	Steps int             // one after so many steps since the last; 0 means not by steps
+	Every time.Duration   // one when the last was so long ago; 0 means not by time
+	Now   <-chan struct{} // a value asks for one after the step under way; may be nil
+	Keep  int             // how many of the newest stay, besides the best one; 0 means 2
+	// Warn hears of one that could not be saved while the run goes on: there may
+	// be room on the disk again the next time. nil means that nobody does.
+	Warn func(error)
+}
+
+const defaultKeep = 2
+
+// Saver is a Model whose variables, all that it keeps between calls, can be
+// saved and restored. Fit needs one for checkpoints.
+type Saver interface {
+	Model
+	// SaveVariables writes files whose names begin with prefix.
+	SaveVariables(ctx context.Context, prefix string) error
+	RestoreVariables(ctx context.Context, prefix string) error
+}
+
+// Stateful is a Callback with a state of its own, which is saved with the run's.
+type Stateful interface {
+	Callback
+	// StateName is the state's name among those of the other callbacks.
+	StateName() string
+	// State returns what Restore needs, as JSON, when all that was written so far
+	// is on the disk; nil where there is nothing to go on from.
+	State() (json.RawMessage, error)
+	// Restore comes before Begin in a run that is resumed. What was written
+	// after that State is undone.
+	Restore(state json.RawMessage) error
+}
+
+// State is a run between two steps: state.json of a checkpoint. With the
+// model's variables and the data it decides all that comes after.
+type State struct {
+	Format int `json:"format"` // 1
+
+	Step  int  `json:"step"`  // the run's steps so far
+	Epoch int  `json:"epoch"` // the one under way, from 1; Epochs+1 after the last
+	Batch int  `json:"batch"` // how many of its batches were trained on
+	Done  bool `json:"done"`  // the run had come to its end, early or not
+
+	Settings     Settings     `json:"settings"`
+	Fingerprints Fingerprints `json:"fingerprints"`
+
+	Sums   Sums     `json:"sums"`   // over Batch batches
+	Train  Metrics  `json:"train"`  // of the last step's epoch, until then
+	Test   *Metrics `json:"test"`   // the last; null when nothing was tested
+	Images int      `json:"images"` // trained on
+	Best   *Best    `json:"best"`   // null before the first epoch's end
+
+	Seconds         float64 `json:"seconds"`          // the run took so far
+	TrainingSeconds float64 `json:"training_seconds"` // those spent in steps
+	EpochSeconds    float64 `json:"epoch_seconds"`    // the epoch under way took so far
+
+	Callbacks map[string]json.RawMessage `json:"callbacks"` // by StateName
+}
+
+const stateFormat = 1
+
+// Settings are the Options that a run is a function of.
+type Settings struct {
+	Epochs       int     `json:"epochs"`
+	BatchSize    int     `json:"batch_size"`
+	LearningRate float64 `json:"learning_rate"`
+	Seed         int64   `json:"seed"`
+	Shuffle      bool    `json:"shuffle"`
+}
+
+// Fingerprints tell what a run was made of from anything else. They are what
+// the methods Fingerprint of its model and data return; "" where there is none.
+type Fingerprints struct {
+	Model string `json:"model"`
+	Train string `json:"train"`
+	Test  string `json:"test"`
+}
+
+// Sums are what means over an epoch's examples are made of.
+type Sums struct {
+	Loss     float64 `json:"loss"`
+	Correct  int     `json:"correct"`
+	Examples int     `json:"examples"`
+}
+
+// Best is the epoch with the least loss. The test never chooses it.
+type Best struct {
+	Step  int     `json:"step"`
+	Epoch int     `json:"epoch"`
+	Loss  float64 `json:"loss"` // of training
+}
+
+// Saved is a run's state on disk.
+type Saved struct {
+	Path string // of the checkpoint
+	State
+}
+
+const (
+	stateName     = "state.json"
+	variablesName = "variables" // the prefix of the variables' files
+)
+
+// LastSaved returns the newest state in a store that is whole, and what is
+// wrong with newer ones. checkpoint.ErrNone is in the error's chain where there
+// is none.
+func LastSaved(dir string) (saved *Saved, damaged []error, err error) {
+	var state State
+	newest, damaged, err := checkpoint.Store{Dir: dir}.Newest(func(c checkpoint.Checkpoint) (err error) {
+		state, err = readState(c)
+		return err
+	})
+	if err != nil {
+		return nil, damaged, err
+	}
+	return &Saved{newest.Path, state}, damaged, nil
+}
+
+func readState(c checkpoint.Checkpoint) (State, error) {
+	var state State
+	data, err := os.ReadFile(filepath.Join(c.Path, stateName))
+	if err != nil {
+		return state, fmt.Errorf("read state of run: %w", err)
+	}
+	damaged := func(reason string) error {
+		return &checkpoint.DamagedError{Checkpoint: c, File: stateName, Reason: reason}
+	}
+	if err := json.Unmarshal(data, &state); err != nil {
+		return state, damaged(err.Error())
+	}
+	switch {
+	case state.Format != stateFormat:
+		return state, damaged(fmt.Sprintf("its format is %d, this program reads %d", state.Format, stateFormat))
+	case state.Step != c.Step:
+		return state, damaged(fmt.Sprintf("it is of step %d", state.Step))
+	case state.Epoch < 1 || state.Batch < 0:
+		return state, damaged(fmt.Sprintf("it is in batch %d of epoch %d", state.Batch, state.Epoch))
+	}
+	return state, nil
+}
+
+// ChangedError says that a run cannot be resumed with another model or other
+// data, or with another batch size in the middle of an epoch.
+type ChangedError struct{ What, Was, Is string }
+
+func (e *ChangedError) Error() string {
+	return fmt.Sprintf("resume run: %s is not the same: it was %s, it is %s", e.What, e.Was, e.Is)
+}
+
+// check holds what a run was against what it would go on with.
+func (s State) check(now Settings, f Fingerprints) error {
+	for _, part := range []struct{ what, was, is string }{
+		{"the model", s.Fingerprints.Model, f.Model},
+		{"the training data", s.Fingerprints.Train, f.Train},
+		{"the test data", s.Fingerprints.Test, f.Test},
+	} {
+		if part.was != part.is {
+			return &ChangedError{part.what, cmp.Or(part.was, "none"), cmp.Or(part.is, "none")}
+		}
+	}
+	if s.Batch > 0 && s.Settings.BatchSize != now.BatchSize {
+		return &ChangedError{
+			fmt.Sprintf("the batch size, in the middle of epoch %d,", s.Epoch),
+			fmt.Sprint(s.Settings.BatchSize), fmt.Sprint(now.BatchSize),
+		}
+	}
+	return nil
+}
+
+func (o Options) settings() Settings {
+	return Settings{o.Epochs, o.BatchSize, o.LearningRate, o.Seed, !o.NoShuffle}
+}
+
+func (o Options) fingerprints(model Model, data Data) Fingerprints {
+	f := Fingerprints{Model: fingerprint(model), Train: fingerprint(data)}
+	if o.tests() {
+		f.Test = fingerprint(o.Test)
+	}
+	return f
+}
+
+func fingerprint(of any) string {
+	if f, ok := of.(interface{ Fingerprint() string }); ok {
+		return f.Fingerprint()
+	}
+	return ""
+}
+
+// keeper saves a run's states. A nil one saves none.
+type keeper struct {
+	Checkpoints
+	store checkpoint.Store
+	model Saver
+	step  int       // of the last one, or of the last attempt
+	when  time.Time // the same
+}
+
+func newKeeper(model Model, o Options) (*keeper, error) {
+	if o.Checkpoints == nil {
+		return nil, nil
+	}
+	saver, ok := model.(Saver)
+	if !ok {
+		return nil, errors.New("save checkpoints: the model cannot save its variables")
+	}
+	k := &keeper{Checkpoints: *o.Checkpoints, model: saver, when: time.Now()}
+	k.Keep = cmp.Or(k.Keep, defaultKeep)
+	k.store.Dir = k.Dir
+	if k.Steps < 0 || k.Every < 0 || k.Keep < 0 {
+		return nil, fmt.Errorf("save checkpoints: none of steps %d, time %v and number to keep %d may be negative", k.Steps, k.Every, k.Keep)
+	}
+	return k, k.store.Sweep()
+}
+
+// due tells whether a checkpoint is wanted after a step.
+func (k *keeper) due(step int) bool {
+	if k == nil || step == k.step {
+		return false
+	}
+	asked := false
+	select {
+	case _, asked = <-k.Now:
+	default:
+	}
+	return asked || k.Steps > 0 && step-k.step >= k.Steps || k.Every > 0 && time.Since(k.when) >= k.Every
+}
+
+func (k *keeper) save(ctx context.Context, state State) error {
+	defer func() { k.step, k.when = state.Step, time.Now() }()
+	_, err := k.store.Save(state.Step, func(dir string) error {
+		// What cannot be interrupted should not begin when the context has ended.
+		if err := k.model.SaveVariables(context.WithoutCancel(ctx), filepath.Join(dir, variablesName)); err != nil {
+			return err
+		}
+		data, err := json.MarshalIndent(state, "", "  ")
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(dir, stateName), append(data, '\n'), 0o644)
+	})
+	if err != nil {
+		return err
+	}
+	spare := state.Step
+	if state.Best != nil {
+		spare = state.Best.Step
+	}
+	return k.store.Prune(k.Keep, spare)
+}

@@ -9,6 +9,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -26,20 +27,20 @@ import (
 //	uint32  masked CRC-32C of data
 //
 // The mask rotates a checksum right by 15 bits and adds 0xa282ead8
-// (tensorflow/core/lib/hash/crc32c.h). Each record is one write and there is
-// no buffer: a write takes microseconds, a reader sees every event at once,
-// and a program that is killed loses none.
+// (tensorflow/core/lib/hash/crc32c.h). Each record is one write.
 type eventFile struct {
-	file   *os.File
+	*journal
+	name   string // without its folder
 	record []byte
-	err    error // the first
 }
 
 // eventVersion is in the first event of a file (tensorflow/core/util/events_writer.h).
 const eventVersion = "brain.Event:2"
 
-// newEventFile makes a file in dir, which it makes if needed, under a name
-// that TensorBoard knows by its beginning.
+// eventPrefix begins the name of a file that TensorBoard reads.
+const eventPrefix = "events.out.tfevents."
+
+// newEventFile makes a file in dir, which it makes if needed.
 func newEventFile(dir string) (*eventFile, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make folder of events: %w", err)
@@ -50,15 +51,15 @@ func newEventFile(dir string) (*eventFile, error) {
 	}
 	now := time.Now()
 	for number := 0; ; number++ { // a run may begin in the second in which another began
-		name := fmt.Sprintf("events.out.tfevents.%010d.%s.%d.%d.v2", now.Unix(), filepath.Base(host), os.Getpid(), number)
-		file, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o644)
+		name := fmt.Sprintf(eventPrefix+"%010d.%s.%d.%d.v2", now.Unix(), filepath.Base(host), os.Getpid(), number)
+		file, err := newJournal(filepath.Join(dir, name))
 		if errors.Is(err, os.ErrExist) {
 			continue
 		}
 		if err != nil {
 			return nil, fmt.Errorf("create events: %w", err)
 		}
-		f := &eventFile{file: file}
+		f := &eventFile{journal: file, name: name}
 		return f, f.write(&eventpb.Event{WallTime: unixSeconds(now), What: &eventpb.Event_FileVersion{FileVersion: eventVersion}})
 	}
 }
@@ -72,21 +73,50 @@ func (f *eventFile) summary(step int, values ...*summarypb.Summary_Value) error 
 	})
 }
 
-// write appends an event. After a failure, which may have left half a record,
-// nothing more is written.
+// write appends an event.
 func (f *eventFile) write(event *eventpb.Event) error {
-	if f.err != nil {
-		return f.err
-	}
 	data, err := proto.Marshal(event)
 	if err == nil {
 		f.record = appendTFRecord(f.record[:0], data)
-		_, err = f.file.Write(f.record)
+		err = f.journal.write(f.record)
 	}
 	if err != nil {
-		f.err = fmt.Errorf("write events: %w", err)
+		return fmt.Errorf("write events: %w", err)
 	}
-	return f.err
+	return nil
+}
+
+// cutEvents takes the event files of a folder back to marks, which are by the
+// files' names. Those without a mark are removed.
+func cutEvents(dir string, marks map[string]mark) error {
+	for name, m := range marks {
+		file, err := reopenJournal(filepath.Join(dir, filepath.Base(name)), m)
+		if err == nil {
+			err = file.close()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	for _, entry := range entries {
+		if _, ok := marks[entry.Name()]; !ok && strings.HasPrefix(entry.Name(), eventPrefix) {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, entry.Name())))
+		}
+	}
+	return err
+}
+
+// restarted tells readers that steps from this one on come again.
+func (f *eventFile) restarted(step int) error {
+	return f.write(&eventpb.Event{
+		WallTime: unixSeconds(time.Now()),
+		Step:     int64(step),
+		What:     &eventpb.Event_SessionLog{SessionLog: &eventpb.SessionLog{Status: eventpb.SessionLog_START}},
+	})
 }
 
 // close closes the file. A nil one is closed already.
@@ -94,7 +124,7 @@ func (f *eventFile) close() error {
 	if f == nil {
 		return nil
 	}
-	if err := f.file.Close(); err != nil {
+	if err := f.journal.close(); err != nil {
 		return fmt.Errorf("close events: %w", err)
 	}
 	return nil

@@ -2,7 +2,10 @@ package callback
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
 	"path/filepath"
 	"time"
 
@@ -22,8 +25,9 @@ import (
 //	DIR             the HPARAMS tab
 //
 // Each is an event file (see eventFile) of its own that is made when there is
-// something for it. Confusion matrices are drawn as Curve draws: a tenth of
-// the time at most, the last one in any case.
+// something for it. A run that is resumed goes on in further files; what it does
+// again is cut off the old ones. Confusion matrices are drawn as Curve draws: a
+// tenth of the time at most, the last one in any case.
 type TensorBoard struct {
 	Dir     string         // "" is the working directory
 	HParams map[string]any // truths, numbers and text of the HPARAMS tab; nil means that there is none
@@ -33,9 +37,65 @@ type TensorBoard struct {
 	run, train, validation *eventFile
 	rate                   float64 // the last step's
 	sketch                 sketch
+	restored               *boardState
 }
 
-var _ pipeline.Callback = (*TensorBoard)(nil)
+// boardState is how far the files of a run had come.
+type boardState struct {
+	Files map[string]map[string]mark `json:"files"` // by folder and name
+	Rate  float64                    `json:"learning_rate"`
+}
+
+var _ pipeline.Stateful = (*TensorBoard)(nil)
+
+// StateName says "tensorboard".
+func (t *TensorBoard) StateName() string { return "tensorboard" }
+
+// State says how far the files have come.
+func (t *TensorBoard) State() (json.RawMessage, error) {
+	state := boardState{Files: map[string]map[string]mark{}, Rate: t.rate}
+	for folder, file := range map[string]*eventFile{runFolder: t.run, trainFolder: t.train, validationFolder: t.validation} {
+		marks := map[string]mark{}
+		if t.restored != nil {
+			marks = maps.Clone(t.restored.Files[folder])
+		}
+		if file != nil {
+			m, err := file.mark()
+			if err != nil {
+				return nil, fmt.Errorf("write events: %w", err)
+			}
+			marks[file.name] = m
+		}
+		state.Files[folder] = marks
+	}
+	return json.Marshal(state)
+}
+
+// Restore cuts off what came after a state.
+func (t *TensorBoard) Restore(data json.RawMessage) error {
+	var state boardState
+	err := json.Unmarshal(data, &state)
+	for _, folder := range []string{runFolder, trainFolder, validationFolder} {
+		if state.Files[folder] == nil {
+			err = errors.Join(err, fmt.Errorf("there is nothing about the folder %q", folder))
+		}
+		if err == nil {
+			err = cutEvents(filepath.Join(t.Dir, folder), state.Files[folder])
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("resume events: %w", err)
+	}
+	t.restored, t.rate = &state, state.Rate
+	return nil
+}
+
+// The folders in Dir.
+const (
+	runFolder        = "."
+	trainFolder      = "train"
+	validationFolder = "validation"
+)
 
 // Handle writes the event.
 func (t *TensorBoard) Handle(_ context.Context, event pipeline.Event) error {
@@ -65,8 +125,11 @@ func (t *TensorBoard) Close(runErr error) error {
 
 func (t *TensorBoard) begin(e pipeline.Begin) (err error) {
 	t.sketch.classes = t.Classes
-	if t.train, err = newEventFile(filepath.Join(t.Dir, "train")); err != nil {
+	if t.train, err = newEventFile(filepath.Join(t.Dir, trainFolder)); err != nil {
 		return err
+	}
+	if t.restored != nil {
+		return t.goOn(e.Step + 1)
 	}
 	if t.Preview != nil {
 		preview, err := imageValue("preview", t.Preview)
@@ -89,6 +152,15 @@ func (t *TensorBoard) begin(e pipeline.Begin) (err error) {
 	}
 	now := time.Now()
 	return t.run.summary(0, experiment(t.HParams, metrics, now), sessionStart(t.HParams, now))
+}
+
+// goOn begins further files at a step: readers of the old ones have read beyond.
+func (t *TensorBoard) goOn(step int) (err error) {
+	if err := t.train.restarted(step); err != nil || t.HParams == nil {
+		return err
+	}
+	t.run, err = newEventFile(t.Dir) // for the end of the session that the old one began
+	return err
 }
 
 func (t *TensorBoard) step(e pipeline.Step) error {
@@ -115,7 +187,7 @@ func (t *TensorBoard) epoch(e pipeline.Epoch) error {
 	}
 	if t.validation == nil {
 		var err error
-		if t.validation, err = newEventFile(filepath.Join(t.Dir, "validation")); err != nil {
+		if t.validation, err = newEventFile(filepath.Join(t.Dir, validationFolder)); err != nil {
 			return err
 		}
 	}

@@ -47,21 +47,36 @@ func TestMaskedCRC(t *testing.T) {
 	}
 }
 
-// readEvents reads an event file by the format's description, not by the
-// writer's code.
+// readEvents reads the one event file of a folder.
 func readEvents(t *testing.T, dir string) []*eventpb.Event {
 	t.Helper()
-	names, err := filepath.Glob(filepath.Join(dir, "events.out.tfevents.*"))
-	if err != nil || len(names) != 1 {
-		t.Fatalf("%s has the event files %v (%v), want one", dir, names, err)
+	names := eventFiles(t, dir)
+	if len(names) != 1 {
+		t.Fatalf("%s has the event files %v, want one", dir, names)
 	}
-	data := readFile(t, names[0])
+	return readEventFile(t, names[0])
+}
+
+func eventFiles(t *testing.T, dir string) []string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, "events.out.tfevents.*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// readEventFile reads a file by the format's description, not by the writer's
+// code.
+func readEventFile(t *testing.T, name string) []*eventpb.Event {
+	t.Helper()
+	data := readFile(t, name)
 	table := crc32.MakeTable(0x82f63b78)
 	check := func(part []byte, want uint32) {
 		t.Helper()
 		sum := crc32.Checksum(part, table)
 		if masked := ((sum >> 15) | (sum << 17)) + 0xa282ead8; masked != want {
-			t.Fatalf("%s: checksum %#x, want %#x", names[0], masked, want)
+			t.Fatalf("%s: checksum %#x, want %#x", name, masked, want)
 		}
 	}
 	var events []*eventpb.Event
@@ -78,7 +93,7 @@ func readEvents(t *testing.T, dir string) []*eventpb.Event {
 		data = data[16+length:]
 	}
 	if len(events) == 0 || events[0].GetFileVersion() != "brain.Event:2" {
-		t.Fatalf("%s begins with %v", names[0], events)
+		t.Fatalf("%s begins with %v", name, events)
 	}
 	return events[1:]
 }
@@ -353,9 +368,84 @@ func TestTensorBoardNamesWhatItCannotWrite(t *testing.T) {
 	}
 }
 
+// A run that is cut short twice at the same place, and resumed: all values are
+// there once, and readers hear from which step on they come again.
+func TestTensorBoardResumes(t *testing.T) {
+	c := &TensorBoard{Dir: t.TempDir(), HParams: map[string]any{"seed": 1}, Classes: []string{"cat", "dog"}, Preview: tinyPNG(t)}
+	playWatched(t, c, 0)
+	state, err := c.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		for _, lost := range watchedEvents(2)[1:6] { // an epoch and its test
+			if err := c.Handle(context.Background(), lost); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.Close(context.Canceled); err != nil {
+			t.Fatal(err)
+		}
+		c = &TensorBoard{Dir: c.Dir, HParams: c.HParams, Classes: c.Classes, Preview: c.Preview}
+		if err := c.Restore(state); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Handle(context.Background(), pipeline.Begin{Step: 6, Epochs: 4, Batches: 3, TestExamples: 4}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, event := range watchedEvents(2)[1:] {
+		if err := c.Handle(context.Background(), event); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Close(nil); err != nil {
+		t.Fatal(err)
+	}
+	for folder, files := range map[string]int{".": 2, "train": 2, "validation": 2} {
+		names := eventFiles(t, filepath.Join(c.Dir, folder))
+		if len(names) != files {
+			t.Errorf("%s has the event files %v", folder, names)
+		}
+		seen, restarted := map[string]bool{}, []int64(nil)
+		for _, name := range names {
+			for _, event := range readEventFile(t, name) {
+				if event.GetSessionLog().GetStatus() == eventpb.SessionLog_START {
+					restarted = append(restarted, event.Step)
+				}
+				for _, value := range event.GetSummary().GetValue() {
+					key := fmt.Sprintf("%s %d", value.Tag, event.Step)
+					if seen[key] {
+						t.Errorf("%s: %s is there twice", folder, key)
+					}
+					seen[key] = true
+				}
+			}
+		}
+		want := map[string][]string{
+			".":          {"_hparams_/session_start_info 0", "_hparams_/session_end_info 0"},
+			"train":      {"batch_loss 1", "batch_loss 6", "batch_loss 7", "batch_loss 12", "epoch_loss 2", "epoch_loss 3", "preview 0"},
+			"validation": {"epoch_loss 2", "epoch_loss 3", "epoch_loss 4"},
+		}[folder]
+		for _, key := range want {
+			if !seen[key] {
+				t.Errorf("%s: there is no %s", folder, key)
+			}
+		}
+		if folder == "train" && (len(restarted) != 1 || restarted[0] != 7) {
+			t.Errorf("readers are told of restarts at %v", restarted)
+		}
+	}
+	for _, wrong := range []string{`{}`, `[]`, strings.Replace(string(state), `"bytes":`, `"bytes":9`, 1)} {
+		if err := (&TensorBoard{Dir: c.Dir}).Restore([]byte(wrong)); err == nil {
+			t.Errorf("the state %s was taken", wrong)
+		}
+	}
+}
+
 func TestTensorBoardSaysThatTheDiskIsFull(t *testing.T) {
 	full := devFull(t)
-	c := &TensorBoard{run: &eventFile{file: full}, train: &eventFile{file: full}}
+	c := &TensorBoard{run: &eventFile{journal: &journal{file: full}}, train: &eventFile{journal: &journal{file: full}}}
 	saysThatTheDiskIsFull(t, c)
 }
 

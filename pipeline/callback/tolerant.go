@@ -3,6 +3,7 @@ package callback
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 
 	"github.com/residual-go/residual/pipeline"
@@ -19,7 +20,35 @@ type Tolerant struct {
 	err error // the first
 }
 
-var _ pipeline.Callback = (*Tolerant)(nil)
+var _ pipeline.Stateful = (*Tolerant)(nil)
+
+// StateName is the callback's; "" where it has no state.
+func (t *Tolerant) StateName() string {
+	if s, ok := t.Callback.(pipeline.Stateful); ok {
+		return s.StateName()
+	}
+	return ""
+}
+
+// State is the callback's; nil where it has none, or has failed. It returns no
+// error.
+func (t *Tolerant) State() (json.RawMessage, error) {
+	s, ok := t.Callback.(pipeline.Stateful)
+	if !ok || t.err != nil {
+		return nil, nil
+	}
+	state, err := s.State()
+	t.warn(err)
+	return state, nil
+}
+
+// Restore restores the callback. It returns no error.
+func (t *Tolerant) Restore(state json.RawMessage) error {
+	if s, ok := t.Callback.(pipeline.Stateful); ok {
+		t.warn(s.Restore(state))
+	}
+	return nil
+}
 
 // Handle passes the event on. The only error that it returns is ErrStop.
 func (t *Tolerant) Handle(ctx context.Context, event pipeline.Event) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"testing"
 
 	"github.com/residual-go/residual/pipeline"
@@ -65,5 +66,36 @@ func TestTolerant(t *testing.T) {
 				t.Errorf("without Warn Close = %v", err)
 			}
 		})
+	}
+}
+
+// The state of a callback goes through; that it has none, or that it fails, does
+// not end a checkpoint.
+func TestTolerantKeepsState(t *testing.T) {
+	dir := t.TempDir()
+	var warned []error
+	warn := func(err error) { warned = append(warned, err) }
+	csv := &Tolerant{Callback: &CSV{Dir: dir}, Warn: warn}
+	if err := csv.Handle(context.Background(), pipeline.Begin{}); err != nil {
+		t.Fatal(err)
+	}
+	state, err := csv.State()
+	if err != nil || state == nil || csv.StateName() != "csv" {
+		t.Errorf("state %s of %q, %v", state, csv.StateName(), err)
+	}
+	_ = csv.Close(nil)
+	if state, err := csv.State(); state != nil || err != nil || len(warned) != 1 {
+		t.Errorf("of a file that is closed: %s, %v, warnings %v", state, err, warned)
+	}
+	if state, err := csv.State(); state != nil || err != nil || len(warned) != 1 {
+		t.Errorf("after a failure: %s, %v, warnings %v", state, err, warned)
+	}
+	plain := &Tolerant{Callback: &Progress{Out: io.Discard}, Warn: warn}
+	if state, err := plain.State(); state != nil || err != nil || plain.StateName() != "" || plain.Restore(nil) != nil {
+		t.Errorf("of a callback without one: %s, %v", state, err)
+	}
+	again := &Tolerant{Callback: &CSV{Dir: dir}, Warn: warn}
+	if err := again.Restore([]byte("no state")); err != nil || len(warned) != 2 {
+		t.Errorf("%v, warnings %v", err, warned)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -38,8 +39,7 @@ type WandB struct {
 	Project string // "" means "uncategorized", as W&B has it
 	Name    string // "" lets W&B make one up
 	// RunID is the run's place in its project. "" makes one up, which is here
-	// when Begin was handled. The ID of an earlier run, beside a first step
-	// above 1, goes on with it: its rows stay.
+	// when Begin was handled. A run that is resumed keeps its own.
 	RunID   string
 	Config  map[string]any // what JSON can say; nil is empty
 	Classes []string       // in label order; nil means that there are no confusion matrices
@@ -50,13 +50,56 @@ type WandB struct {
 	records int
 	began   time.Time
 	running bool // the run's record is written
+	resumed bool // in a log of its own: its first row is that of step
 	step    int  // W&B's own, of the next row that does not say
 	atEpoch bool // the last event was an epoch
 	summary map[string]any
 	sketch  sketch
+
+	restored *wandbState
 }
 
-var _ pipeline.Callback = (*WandB)(nil)
+// wandbState is how far the log had come.
+type wandbState struct {
+	RunID   string         `json:"run_id"`
+	Folder  string         `json:"folder"` // in DIR/wandb
+	Log     mark           `json:"log"`
+	Records int            `json:"records"`
+	Runtime float64        `json:"runtime"` // seconds
+	Running bool           `json:"running"`
+	Step    int            `json:"step"`
+	AtEpoch bool           `json:"at_epoch"`
+	Summary map[string]any `json:"summary"`
+}
+
+var _ pipeline.Stateful = (*WandB)(nil)
+
+// StateName says "wandb".
+func (w *WandB) StateName() string { return "wandb" }
+
+// State says how far the log has come.
+func (w *WandB) State() (json.RawMessage, error) {
+	if w.log == nil {
+		return nil, nil
+	}
+	m, err := w.log.mark()
+	if err != nil {
+		return nil, fmt.Errorf("write W&B log: %w", err)
+	}
+	return json.Marshal(wandbState{
+		RunID: w.RunID, Folder: filepath.Base(w.path), Log: m, Records: w.records, Runtime: time.Since(w.began).Seconds(),
+		Running: w.running, Step: w.step, AtEpoch: w.atEpoch, Summary: w.summary,
+	})
+}
+
+// Restore has Begin go on in the log where it was.
+func (w *WandB) Restore(state json.RawMessage) error {
+	w.restored = &wandbState{}
+	if err := json.Unmarshal(state, w.restored); err != nil {
+		return fmt.Errorf("resume W&B log: %w", err)
+	}
+	return nil
+}
 
 // W&B's own exit code of a run that Ctrl-C ended (wandb/sdk/lib/exit_hooks.py).
 const wandbInterrupted = 255
@@ -90,7 +133,7 @@ func (w *WandB) Close(runErr error) error {
 	case runErr != nil:
 		code = 1
 	}
-	err := w.run(0, false)
+	err := w.run()
 	if err == nil && w.atEpoch { // else the row's place may be that of a step when the run is resumed
 		err = w.lastPicture()
 	}
@@ -103,24 +146,57 @@ func (w *WandB) Close(runErr error) error {
 	return errors.Join(err, w.log.close())
 }
 
-func (w *WandB) begin() (err error) {
+func (w *WandB) begin() error {
 	w.began, w.sketch.classes = time.Now(), w.Classes
+	if w.restored != nil {
+		return w.goOn(w.restored)
+	}
 	w.summary = map[string]any{}
 	if w.RunID == "" {
 		w.RunID = wandbID()
 	}
+	return w.create()
+}
+
+// goOn takes the log back to where it was. If it has been uploaded, as W&B's own
+// program marks it, the run goes on in a second log under the same ID: W&B puts
+// that one's rows behind the first one's.
+func (w *WandB) goOn(from *wandbState) error {
+	w.RunID, w.path = from.RunID, filepath.Join(w.Dir, "wandb", filepath.Base(from.Folder))
+	w.step, w.atEpoch, w.summary = from.Step, from.AtEpoch, from.Summary
+	path := w.logPath()
+	_, err := os.Stat(path + ".synced")
+	if err == nil {
+		w.resumed = true
+		return w.create()
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("resume W&B log: %w", err)
+	}
+	w.began = w.began.Add(-time.Duration(from.Runtime * float64(time.Second)))
+	w.records, w.running = from.Records, from.Running
+	w.log, err = reopenWandbLog(path, from.Log)
+	return err
+}
+
+// create makes the folder and the log in it.
+func (w *WandB) create() (err error) {
 	folder := "offline-run-" + w.began.Format("20060102_150405") + "-" + w.RunID
 	w.path = filepath.Join(w.Dir, "wandb", folder)
 	if err := os.MkdirAll(filepath.Join(w.path, "files"), 0o755); err != nil {
 		return fmt.Errorf("make W&B folder: %w", err)
 	}
-	if w.log, err = newWandbLog(filepath.Join(w.path, "run-"+w.RunID+".wandb")); err != nil {
+	if w.log, err = newWandbLog(w.logPath()); err != nil {
 		return err
 	}
 	if err := w.write(recordHeader, wandbHeader()); err != nil {
 		return err
 	}
 	return writeMetadata(filepath.Join(w.path, "files", metadataName), w.began)
+}
+
+func (w *WandB) logPath() string {
+	return filepath.Join(w.path, "run-"+filepath.Base(w.RunID)+".wandb")
 }
 
 // wandbID makes up an ID of 8 small letters and digits, as W&B does.
@@ -134,9 +210,8 @@ func wandbID() string {
 	return string(id)
 }
 
-// run writes, once, what comes before the first row: then it is known which row
-// that is.
-func (w *WandB) run(firstStep int, resumed bool) error {
+// run writes, once, what comes before the first row.
+func (w *WandB) run() error {
 	if w.running {
 		return nil
 	}
@@ -144,7 +219,7 @@ func (w *WandB) run(firstStep int, resumed bool) error {
 	host, _ := os.Hostname()
 	run, err := wandbRun{
 		id: w.RunID, project: cmp.Or(w.Project, "uncategorized"), name: w.Name, host: host,
-		config: w.Config, began: w.began, firstStep: firstStep, resumed: resumed,
+		config: w.Config, began: w.began, firstStep: w.step, resumed: w.resumed,
 	}.record()
 	if err != nil {
 		return err
@@ -183,7 +258,7 @@ func (w *WandB) trained(e pipeline.Step) error {
 	if e.GradNorm != 0 { // a model need not tell it
 		row["train/grad_norm"] = e.GradNorm
 	}
-	if err := w.run(w.step, e.Number > 1); err != nil {
+	if err := w.run(); err != nil {
 		return err
 	}
 	if e.Number == 1 {

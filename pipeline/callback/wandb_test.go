@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -331,34 +332,104 @@ func playSteps(t *testing.T, c pipeline.Callback, first, last int) {
 	}
 }
 
-// A resumed run is one run for W&B: its steps go on, its ID stays. Where
-// RESIDUAL_TEST_WANDB names a folder the two halves stay there for
-// python_export/tests/test_logs.py.
-func TestWandBResumes(t *testing.T) {
-	first, second := t.TempDir(), t.TempDir()
+// cutShort plays a run that went on beyond its checkpoint and was then stopped.
+func cutShort(t *testing.T, dir string) (c *WandB, state []byte) {
+	t.Helper()
+	c = &WandB{Dir: dir, Name: "resumed", Preview: tinyPNG(t)}
+	playWatched(t, c, 0)
+	state, err := c.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, lost := range watchedEvents(2)[1:4] {
+		if err := c.Handle(context.Background(), lost); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Close(context.Canceled); err != nil {
+		t.Fatal(err)
+	}
+	return c, state
+}
+
+func goOnFrom(t *testing.T, dir string, state []byte) *WandB {
+	t.Helper()
+	c := &WandB{Dir: dir, Name: "resumed", Preview: tinyPNG(t)}
+	if err := c.Restore(state); err != nil {
+		t.Fatal(err)
+	}
+	playWatched(t, c, 2)
+	if err := c.Close(nil); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// keptDir is a folder for python_export/tests/test_logs.py, where
+// RESIDUAL_TEST_WANDB names one.
+func keptDir(t *testing.T, name string) string {
 	if keep := os.Getenv("RESIDUAL_TEST_WANDB"); keep != "" {
-		first, second = filepath.Join(keep, "first"), filepath.Join(keep, "second")
+		return filepath.Join(keep, name)
 	}
-	before := &WandB{Dir: first, Name: "resumed", Preview: tinyPNG(t)}
-	playWatched(t, before, 0)
-	if err := before.Close(context.Canceled); err != nil {
+	return t.TempDir()
+}
+
+// A resumed run is one run in one log, whatever was in that log beyond the
+// checkpoint.
+func TestWandBResumes(t *testing.T) {
+	dir := keptDir(t, "one")
+	before, state := cutShort(t, dir)
+	after := goOnFrom(t, dir, state)
+	if after.Path() != before.Path() || after.RunID != before.RunID {
+		t.Errorf("the run was %s, and is %s", before.Path(), after.Path())
+	}
+	o := readOffline(t, after.Path())
+	var steps, epochs []any
+	last := -1.0
+	for _, row := range o.history {
+		if own := row["_step"].(float64); own <= last {
+			t.Errorf("W&B's step %g comes after %g", own, last)
+		} else {
+			last = own
+		}
+		if step, ok := row["step"]; ok {
+			steps = append(steps, step)
+		}
+		if epoch, ok := row["epoch"]; ok {
+			epochs = append(epochs, epoch)
+		}
+	}
+	if len(steps) != 12 || steps[11] != 12.0 || len(epochs) != 4 || epochs[3] != 4.0 {
+		t.Errorf("there are rows of steps %v and epochs %v", steps, epochs)
+	}
+	if err := (&WandB{}).Restore([]byte(`{"log": 7}`)); err == nil {
+		t.Error("a state of another form was taken")
+	}
+}
+
+// What was uploaded is not uploaded again: a second log has the rest.
+func TestWandBResumesWhatWasUploaded(t *testing.T) {
+	dir := keptDir(t, "two")
+	before, state := cutShort(t, dir)
+	logs, _ := filepath.Glob(filepath.Join(before.Path(), "*.wandb"))
+	if err := os.WriteFile(logs[0]+".synced", nil, 0o644); err != nil { // as wandb sync does
 		t.Fatal(err)
 	}
-	after := &WandB{Dir: second, Name: "resumed", RunID: before.RunID, Preview: tinyPNG(t)}
-	playWatched(t, after, 2)
-	if err := after.Close(nil); err != nil {
-		t.Fatal(err)
+	uploaded := readFile(t, logs[0])
+	time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second))) // folders are named by the second
+	after := goOnFrom(t, dir, state)
+	if !bytes.Equal(uploaded, readFile(t, logs[0])) {
+		t.Error("the log that was uploaded has changed")
 	}
-	one, two := readOffline(t, before.Path()), readOffline(t, after.Path())
-	if two.run[1][0] != one.run[1][0] || one.run[18] != nil || two.run[18] == nil || two.run[18][0] != uint64(1) {
-		t.Errorf("the runs are %v and %v", one.run, two.run)
+	if after.RunID != before.RunID {
+		t.Errorf("the run was %s, and is %s", before.RunID, after.RunID)
 	}
-	start := two.history[0]["_step"].(float64)
-	if end := one.history[len(one.history)-1]["_step"].(float64); start <= end || two.run[14][0] != uint64(start) {
-		t.Errorf("the first part ended at %g, the second began at %g and says %v", end, start, two.run[14])
+	two := readOffline(t, after.Path())
+	if two.run[18] == nil || two.run[18][0] != uint64(1) || two.run[14][0] != uint64(two.history[0]["_step"].(float64)) {
+		t.Errorf("the second log begins with %v and the row %v", two.run, two.history[0])
 	}
 	if two.history[0]["step"] != 7.0 || two.history[0]["preview"] != nil {
-		t.Errorf("the second part begins with %v", two.history[0])
+		t.Errorf("the second log begins with %v", two.history[0])
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
-	"os"
 )
 
 // wandbLog is the file run-ID.wandb: a log in LevelDB's format
@@ -23,13 +22,10 @@ import (
 //	uint8   type: 1 a whole record, 2 its first chunk, 3 a middle one, 4 the last
 //	data
 //
-// Each record is one write and there is no buffer, for the reasons that
-// eventFile has.
+// Each record is one write.
 type wandbLog struct {
-	file *os.File
-	used int // bytes of the block
-	out  []byte
-	err  error // the first
+	*journal
+	out []byte
 }
 
 const (
@@ -40,24 +36,32 @@ const (
 )
 
 func newWandbLog(path string) (*wandbLog, error) {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o644)
+	file, err := newJournal(path)
 	if err != nil {
 		return nil, fmt.Errorf("create W&B log: %w", err)
 	}
-	l := &wandbLog{file: file}
+	l := &wandbLog{journal: file}
 	l.out = append(binary.LittleEndian.AppendUint16([]byte(":W&B"), 0xbee1), 0)
-	l.used = len(l.out)
 	return l, l.flush()
+}
+
+func reopenWandbLog(path string, m mark) (*wandbLog, error) {
+	file, err := reopenJournal(path, m)
+	if err != nil {
+		return nil, fmt.Errorf("resume W&B log: %w", err)
+	}
+	return &wandbLog{journal: file}, nil
 }
 
 func (l *wandbLog) write(record []byte) error {
 	l.out = l.out[:0]
 	for begun := false; ; begun = true {
-		if left := wandbBlock - l.used; left < chunkHeader {
+		left := wandbBlock - int(l.size+int64(len(l.out)))%wandbBlock
+		if left < chunkHeader {
 			l.out = append(l.out, make([]byte, left)...)
-			l.used = 0
+			left = wandbBlock
 		}
-		part := record[:min(len(record), wandbBlock-l.used-chunkHeader)]
+		part := record[:min(len(record), left-chunkHeader)]
 		record = record[len(part):]
 		l.chunk(part, begun, len(record) == 0)
 		if len(record) == 0 {
@@ -81,19 +85,14 @@ func (l *wandbLog) chunk(part []byte, begun, ends bool) {
 	l.out = binary.LittleEndian.AppendUint32(l.out, sum)
 	l.out = binary.LittleEndian.AppendUint16(l.out, uint16(len(part)))
 	l.out = append(append(l.out, kind), part...)
-	l.used += chunkHeader + len(part)
 }
 
-// flush writes what is ready. After a failure, which may have left half a
-// record, nothing more is written.
+// flush writes what is ready.
 func (l *wandbLog) flush() error {
-	if l.err != nil {
-		return l.err
+	if err := l.journal.write(l.out); err != nil {
+		return fmt.Errorf("write W&B log: %w", err)
 	}
-	if _, err := l.file.Write(l.out); err != nil {
-		l.err = fmt.Errorf("write W&B log: %w", err)
-	}
-	return l.err
+	return nil
 }
 
 // close closes the file. A nil one is closed already.
@@ -101,7 +100,7 @@ func (l *wandbLog) close() error {
 	if l == nil {
 		return nil
 	}
-	if err := l.file.Close(); err != nil {
+	if err := l.journal.close(); err != nil {
 		return fmt.Errorf("close W&B log: %w", err)
 	}
 	return nil

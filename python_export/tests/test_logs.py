@@ -293,25 +293,32 @@ class TestWandB:
         assert uploaded.summary["epoch/test_loss"] == pytest.approx(result["test"]["loss"], rel=1e-12)
 
     def test_a_resumed_run_is_one_run(self, server: Server, tmp_path: Path):
-        """Two logs under one ID: the second one's rows stand behind the first one's."""
+        """One log where nothing was uploaded before, else a second one with the rest."""
         subprocess.run(
-            ["go", "test", "./pipeline/callback", "-count=1", "-run", "^TestWandBResumes$"],
+            ["go", "test", "./pipeline/callback", "-count=1", "-run", "^TestWandBResumes"],
             cwd=ROOT,
             env={**os.environ, "RESIDUAL_TEST_WANDB": str(tmp_path)},
             check=True,
             capture_output=True,
             timeout=300,
         )
-        sync(server, tmp_path, offline(tmp_path / "first"))
-        (uploaded,) = server.runs.values()
-        assert uploaded.exit_code == 255  # it was interrupted
-        before = uploaded.history
-        sync(server, tmp_path, offline(tmp_path / "second"))
-        (uploaded,) = server.runs.values()
-        assert uploaded.history[: len(before)] == before
-        assert [row["step"] for row in uploaded.history if "step" in row] == list(range(1, 13))
-        epochs = [row["epoch"] for row in uploaded.history if "epoch/train_loss" in row]
-        assert epochs == [1, 2, 3, 4]
-        steps = [row["_step"] for row in uploaded.history]
+        sync(server, tmp_path, offline(tmp_path / "one"))
+        (whole,) = server.runs.values()
+        assert [row["step"] for row in whole.history if "step" in row] == list(range(1, 13))
+        assert [row["epoch"] for row in whole.history if "epoch/train_loss" in row] == [1, 2, 3, 4]
+        steps = [row["_step"] for row in whole.history]
         assert steps == sorted(set(steps))
-        assert uploaded.exit_code == 0
+        assert whole.exit_code == 0
+
+        first, second = sorted((tmp_path / "two" / "wandb").glob("offline-run-*"))
+        (first / f"run-{first.name[-8:]}.wandb.synced").unlink()
+        sync(server, tmp_path, first)
+        (parts,) = (run for run in server.runs.values() if run is not whole)
+        assert parts.exit_code == 255  # it was interrupted
+        before = list(parts.history)
+        sync(server, tmp_path, second)
+        assert len(server.runs) == 2
+        assert parts.history[: len(before)] == before
+        after = [row["step"] for row in parts.history[len(before) :] if "step" in row]
+        assert after == list(range(7, 13))
+        assert parts.exit_code == 0

@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/residual-go/residual/internal/disk"
 	"github.com/residual-go/residual/pipeline/dataset"
 )
 
@@ -28,7 +29,7 @@ func unpack(c *cli.Context) (err error) {
 	if err := checkFolderNames(data.Train.Classes()); err != nil {
 		return err
 	}
-	undoParents, err := makeParents(out)
+	undoParents, err := disk.MakeParents(out)
 	if err != nil {
 		return fmt.Errorf("unpack data: %w", err)
 	}

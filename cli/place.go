@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/google/renameio/v2"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
+
+	"github.com/residual-go/residual/internal/disk"
 )
 
 // outPath reads --out. Shells complete folders with a slash at the end, which
@@ -64,32 +65,13 @@ func nearest(path string) string {
 	}
 }
 
-// makeParents makes the folders that a path lacks. undo removes them again,
-// unless something is in them.
-func makeParents(path string) (undo func(), err error) {
-	var missing []string // outermost first
-	for parent := filepath.Dir(filepath.Clean(path)); parent != nearest(path); parent = filepath.Dir(parent) {
-		missing = append([]string{parent}, missing...)
-	}
-	undo = func() {
-		for _, folder := range slices.Backward(missing) {
-			os.Remove(folder)
-		}
-	}
-	if err := os.MkdirAll(filepath.Dir(filepath.Clean(path)), 0o755); err != nil {
-		undo()
-		return nil, err
-	}
-	return undo, nil
-}
-
 // writePicture writes a file whole or not at all, and makes its folder.
 func writePicture(path string, draw func(*bytes.Buffer) error) error {
 	var picture bytes.Buffer
 	if err := draw(&picture); err != nil {
 		return err
 	}
-	undoParents, err := makeParents(path)
+	undoParents, err := disk.MakeParents(path)
 	if err != nil {
 		return fmt.Errorf("write picture: %w", err)
 	}

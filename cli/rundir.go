@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"github.com/google/renameio/v2"
+
+	"github.com/residual-go/residual/internal/disk"
 )
 
 // runDir is where a training run writes (see README: a run directory).
@@ -41,7 +43,7 @@ func (r runDir) checkFree(size int64) error {
 // create makes the directory with its config.json, and its parents. remove
 // takes away again what it made.
 func (r runDir) create(config any) (remove func() error, err error) {
-	undoParents, err := makeParents(string(r))
+	undoParents, err := disk.MakeParents(string(r))
 	if err != nil {
 		return nil, fmt.Errorf("make run directory: %w", err)
 	}

@@ -389,7 +389,7 @@ func TestWaitingForAnotherDownloadCanBeCancelled(t *testing.T) {
 
 func TestDownloadRemovesWhatKilledProcessesLeft(t *testing.T) {
 	a, cache := serve(t, &mirror{}), t.TempDir()
-	if err := os.MkdirAll(filepath.Join(cache, cifarFolder+".tmp123", "x"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(cache, ".residual-"+cifarFolder+"-123", "x"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	dir, err := a.fetch(t.Context(), cache, nil)

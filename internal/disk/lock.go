@@ -1,5 +1,3 @@
-//go:build unix
-
 package disk
 
 import (
@@ -7,8 +5,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // ErrLocked is in the chain of the error of Lock where another process holds
@@ -57,21 +53,4 @@ func lockOpened(path string) (*os.File, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return file, nil
-}
-
-// flock takes the lock without waiting. File systems that have no locks have
-// nobody to keep out either.
-func flock(file *os.File) error {
-	for {
-		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case errors.Is(err, unix.EWOULDBLOCK):
-			return ErrLocked
-		case errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.ENOLCK):
-			return nil
-		default:
-			return err
-		}
-	}
 }

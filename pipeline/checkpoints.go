@@ -63,11 +63,12 @@ type State struct {
 	Settings     Settings     `json:"settings"`
 	Fingerprints Fingerprints `json:"fingerprints"`
 
-	Sums   Sums     `json:"sums"`   // over Batch batches
-	Train  Metrics  `json:"train"`  // of the last step's epoch, until then
-	Test   *Metrics `json:"test"`   // the last; null when nothing was tested
-	Images int      `json:"images"` // trained on
-	Best   *Best    `json:"best"`   // null before the first epoch's end
+	Sums       Sums     `json:"sums"`       // over Batch batches
+	Train      Metrics  `json:"train"`      // of the last step's epoch, until then
+	Test       *Metrics `json:"test"`       // the last; null when nothing was tested
+	Validation *Metrics `json:"validation"` // the same
+	Images     int      `json:"images"`     // trained on
+	Best       *Best    `json:"best"`       // null before the first epoch's end
 
 	Seconds         float64 `json:"seconds"`          // the run took so far
 	TrainingSeconds float64 `json:"training_seconds"` // those spent in steps
@@ -90,9 +91,10 @@ type Settings struct {
 // Fingerprints tell what a run was made of from anything else. They are what
 // the methods Fingerprint of its model and data return; "" where there is none.
 type Fingerprints struct {
-	Model string `json:"model"`
-	Train string `json:"train"`
-	Test  string `json:"test"`
+	Model      string `json:"model"`
+	Train      string `json:"train"`
+	Test       string `json:"test"`
+	Validation string `json:"validation"`
 }
 
 // Sums are what means over an epoch's examples are made of.
@@ -104,9 +106,10 @@ type Sums struct {
 
 // Best is the epoch with the least loss. The test never chooses it.
 type Best struct {
-	Step  int     `json:"step"`
-	Epoch int     `json:"epoch"`
-	Loss  float64 `json:"loss"` // of training
+	Step       int     `json:"step"`
+	Epoch      int     `json:"epoch"`
+	Loss       float64 `json:"loss"`
+	Validation bool    `json:"validation"` // whether the loss is the validation's, not the training's
 }
 
 // Saved is a run's state on disk.
@@ -171,6 +174,7 @@ func (s State) check(now Settings, f Fingerprints) error {
 	for _, part := range []struct{ what, was, is string }{
 		{"the model", s.Fingerprints.Model, f.Model},
 		{"the training data", s.Fingerprints.Train, f.Train},
+		{"the validation data", s.Fingerprints.Validation, f.Validation},
 		{"the test data", s.Fingerprints.Test, f.Test},
 	} {
 		if part.was != part.is {
@@ -192,8 +196,11 @@ func (o Options) settings() Settings {
 
 func (o Options) fingerprints(model Model, data Data) Fingerprints {
 	f := Fingerprints{Model: fingerprint(model), Train: fingerprint(data)}
-	if o.tests() {
+	if !isEmpty(o.Test) {
 		f.Test = fingerprint(o.Test)
+	}
+	if !isEmpty(o.Validation) {
+		f.Validation = fingerprint(o.Validation)
 	}
 	return f
 }

@@ -247,6 +247,59 @@ func TestTheNewestAndTheBestStay(t *testing.T) {
 	}
 }
 
+// Where there is a validation it chooses, whatever training and test say.
+func TestTheValidationChoosesTheBest(t *testing.T) {
+	s := newSession(t.TempDir())
+	s.Validation = &examples{n: 4}
+	losses := []float32{9, 9, 1, 9, 9, 5}         // of the epochs: 4, 2.5, 3.5 an example
+	sums := [][2]float32{{10, 6}, {6, 4}, {8, 6}} // of the two batches of 3 and 1
+	evaluations := 0
+	s.model.evaluate = func(_ int, labels []int64) map[string]tensor.Tensor {
+		out := answers(labels, make([]int64, len(labels)))
+		epoch, batch := evaluations/4, evaluations%4 // two batches of the validation, then two of the test
+		evaluations++
+		if batch < 2 {
+			out["loss_sum"] = tensor.Scalar(sums[epoch][batch])
+		} else {
+			out["loss_sum"] = tensor.Scalar(losses[epoch*2+batch-2])
+		}
+		return out
+	}
+	var seen []pipeline.Epoch
+	s.Callbacks = append(s.Callbacks, epochsOf(func(e pipeline.Epoch) { seen = append(seen, e) }))
+	result, err := s.fit(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(seen) != 3 || seen[1].Validation.Loss != 2.5 || seen[1].Test.Loss != 2 || result.Validation.Loss != 3.5 {
+		t.Errorf("epochs %+v, result %+v", seen, result)
+	}
+	s.resume(t)
+	if diff := cmp.Diff(&pipeline.Best{Step: 8, Epoch: 2, Loss: 2.5, Validation: true}, s.Resume.Best); diff != "" {
+		t.Error(diff)
+	}
+	metrics, err := os.ReadFile(filepath.Join(s.dir, "metrics.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(metrics), "\n")
+	if !strings.HasSuffix(lines[0], ",seconds,validation_loss,validation_accuracy") || !strings.HasSuffix(lines[2], ",2.5,"+strconv.FormatFloat(seen[1].Validation.Accuracy, 'g', 9, 64)) {
+		t.Errorf("metrics.csv is\n%s", metrics)
+	}
+}
+
+// epochsOf is a callback that hears of epochs.
+type epochsOf func(pipeline.Epoch)
+
+func (f epochsOf) Handle(_ context.Context, event pipeline.Event) error {
+	if e, ok := event.(pipeline.Epoch); ok {
+		f(e)
+	}
+	return nil
+}
+
+func (epochsOf) Close(error) error { return nil }
+
 func TestWhenCheckpointsAreSaved(t *testing.T) {
 	now := make(chan struct{}, 1)
 	for name, test := range map[string]struct {

@@ -12,12 +12,13 @@ type Event interface{ isEvent() }
 
 // Begin comes first.
 type Begin struct {
-	Epochs       int
-	Step         int // the run's steps before; not 0 where it is resumed
-	Batches      int // of an epoch
-	Examples     int // of an epoch
-	TestExamples int // 0 when nothing is tested
-	BatchSize    int
+	Epochs             int
+	Step               int // the run's steps before; not 0 where it is resumed
+	Batches            int // of an epoch
+	Examples           int // of an epoch
+	TestExamples       int // 0 when nothing is tested
+	ValidationExamples int // 0 when there is no validation
+	BatchSize          int
 }
 
 // Step tells of one batch that was trained on.
@@ -40,19 +41,21 @@ type Step struct {
 
 // TestStep tells of one batch that was evaluated.
 type TestStep struct {
-	Epoch          int // 0 outside of a run
-	Batch, Batches int // from 1
+	Epoch          int  // 0 outside of a run
+	Validation     bool // it was of the validation, not of the test
+	Batch, Batches int  // from 1
 	Mean           Metrics
 }
 
 // Epoch tells of a whole pass over the training data.
 type Epoch struct {
-	Number   int // from 1
-	Step     int // the run's steps so far
-	Train    Metrics
-	Test     *Metrics // nil when nothing is tested
-	Duration time.Duration
-	Training time.Duration // the part of Duration before the test
+	Number     int // from 1
+	Step       int // the run's steps so far
+	Train      Metrics
+	Test       *Metrics // nil when nothing is tested
+	Validation *Metrics // nil when there is none
+	Duration   time.Duration
+	Training   time.Duration // the part of Duration before validation and test
 
 	// Confusion is the test's, as Evaluation has it; nil without
 	// Options.Classes, without a test, and above MaxConfusion.

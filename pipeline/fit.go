@@ -14,8 +14,9 @@ type Result struct {
 	Epochs int // whole ones
 	Steps  int
 
-	Train Metrics  // of the last epoch, a broken-off one included
-	Test  *Metrics // after the last whole epoch; nil when nothing was tested
+	Train      Metrics  // of the last epoch, a broken-off one included
+	Test       *Metrics // after the last whole epoch; nil when nothing was tested
+	Validation *Metrics // the same
 
 	Duration        time.Duration
 	ImagesPerSecond float64 // in training, waiting for data included, testing not
@@ -31,8 +32,10 @@ type Result struct {
 func Fit(ctx context.Context, model Model, data Data, o Options) (Result, error) {
 	f := fit{callbacks: o.Callbacks}
 	trainer, err := newTrainer(model, data, o)
-	if err == nil && o.tests() {
-		_, err = newEvaluator(model, o.Test, EvaluateOptions{})
+	for _, data := range []Data{o.Validation, o.Test} {
+		if err == nil && !isEmpty(data) {
+			_, err = newEvaluator(model, data, EvaluateOptions{})
+		}
 	}
 	if err == nil {
 		f.keeper, err = newKeeper(model, o)
@@ -77,8 +80,11 @@ func (f *fit) run(ctx context.Context, t *trainer) error {
 	begin := Begin{
 		Epochs: t.options.Epochs, Step: t.steps, Batches: t.batches(), Examples: t.data.Len(), BatchSize: t.options.BatchSize,
 	}
-	if t.options.tests() {
+	if !isEmpty(t.options.Test) {
 		begin.TestExamples = t.options.Test.Len()
+	}
+	if !isEmpty(t.options.Validation) {
+		begin.ValidationExamples = t.options.Validation.Len()
 	}
 	if err := f.tell(ctx, begin); err != nil {
 		return err
@@ -121,8 +127,15 @@ func (f *fit) epoch(ctx context.Context, t *trainer, number int) error {
 		}
 	}
 	epoch := Epoch{Number: number, Step: t.steps, Train: f.result.Train, Training: time.Since(f.epochBegun)}
-	if t.options.tests() {
-		test, err := f.test(ctx, t, number)
+	if !isEmpty(t.options.Validation) {
+		validation, err := f.evaluate(ctx, t, number, true)
+		if err != nil {
+			return err
+		}
+		epoch.Validation, f.result.Validation = &validation.Metrics, &validation.Metrics
+	}
+	if !isEmpty(t.options.Test) {
+		test, err := f.evaluate(ctx, t, number, false)
 		if err != nil {
 			return err
 		}
@@ -131,8 +144,12 @@ func (f *fit) epoch(ctx context.Context, t *trainer, number int) error {
 	}
 	f.result.Epochs = number
 	epoch.Duration = time.Since(f.epochBegun)
-	if f.best == nil || epoch.Train.Loss < f.best.Loss {
-		f.best = &Best{Step: t.steps, Epoch: number, Loss: epoch.Train.Loss}
+	loss := epoch.Train.Loss
+	if epoch.Validation != nil {
+		loss = epoch.Validation.Loss
+	}
+	if f.best == nil || loss < f.best.Loss {
+		f.best = &Best{Step: t.steps, Epoch: number, Loss: loss, Validation: epoch.Validation != nil}
 	}
 	t.at, f.epochBegun, f.unsaved = position{epoch: number + 1}, time.Time{}, true
 	if err := f.tell(ctx, epoch); err != nil {
@@ -170,7 +187,7 @@ func (f *fit) resume(ctx context.Context, t *trainer, from *Saved) error {
 	f.best, f.images, f.training = from.Best, from.Images, seconds(from.TrainingSeconds)
 	f.begun = time.Now().Add(-seconds(from.Seconds))
 	f.epochBegun = time.Now().Add(-seconds(from.EpochSeconds))
-	f.result = Result{Epochs: from.Epoch - 1, Steps: from.Step, Train: from.Train, Test: from.Test}
+	f.result = Result{Epochs: from.Epoch - 1, Steps: from.Step, Train: from.Train, Test: from.Test, Validation: from.Validation}
 	if f.training > 0 {
 		f.result.ImagesPerSecond = float64(f.images) / f.training.Seconds()
 	}
@@ -195,7 +212,7 @@ func (f *fit) save(ctx context.Context, t *trainer, done bool) error {
 		Step:   t.steps, Epoch: t.at.epoch, Batch: t.at.batch, Done: done,
 		Settings: t.options.settings(), Fingerprints: t.options.fingerprints(t.model, t.data),
 		Sums:  Sums{t.at.sofar.lossSum, t.at.sofar.correct, t.at.sofar.examples},
-		Train: f.result.Train, Test: f.result.Test, Images: f.images, Best: f.best,
+		Train: f.result.Train, Test: f.result.Test, Validation: f.result.Validation, Images: f.images, Best: f.best,
 		Seconds: time.Since(f.begun).Seconds(), TrainingSeconds: f.training.Seconds(),
 		Callbacks: map[string]json.RawMessage{},
 	}
@@ -222,9 +239,9 @@ func (f *fit) save(ctx context.Context, t *trainer, done bool) error {
 	return nil
 }
 
-// tests tells whether there is something to test on. A *dataset.Examples that
+// isEmpty tells whether there is nothing to evaluate. A *dataset.Examples that
 // is nil, as Data.Test is where there is no test split, has no examples.
-func (o Options) tests() bool { return o.Test != nil && o.Test.Len() > 0 }
+func isEmpty(data Data) bool { return data == nil || data.Len() == 0 }
 
 func (f *fit) add(step Step) {
 	f.unsaved = true
@@ -235,12 +252,17 @@ func (f *fit) add(step Step) {
 	f.result.ImagesPerSecond = float64(f.images) / f.training.Seconds()
 }
 
-func (f *fit) test(ctx context.Context, t *trainer, epoch int) (*Evaluation, error) {
-	evaluation, err := Evaluate(ctx, t.model, t.options.Test, EvaluateOptions{
+// evaluate measures the model on the validation data, or on the test's.
+func (f *fit) evaluate(ctx context.Context, t *trainer, epoch int, validation bool) (*Evaluation, error) {
+	data, classes := t.options.Test, t.options.Classes
+	if validation {
+		data, classes = t.options.Validation, 0
+	}
+	evaluation, err := Evaluate(ctx, t.model, data, EvaluateOptions{
 		BatchSize: t.options.BatchSize,
-		Classes:   t.options.Classes,
+		Classes:   classes,
 		OnBatch: func(s TestStep) error {
-			s.Epoch = epoch
+			s.Epoch, s.Validation = epoch, validation
 			return f.tell(ctx, s)
 		},
 	})

@@ -19,6 +19,10 @@ type Options struct {
 	Seed         int64   // of the shuffling; a run is a function of it
 	NoShuffle    bool    // keep the data's own order in every epoch
 
+	// Validation is evaluated after each epoch, before the test, and chooses the
+	// best checkpoint; nil or empty means that the training loss does.
+	Validation Data
+
 	Test      Data       // evaluated after each epoch; nil or empty means no test
 	Classes   int        // the model's; 0 means that no test counts a confusion matrix
 	Callbacks []Callback // told of each event, in this order; used by Fit

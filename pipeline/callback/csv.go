@@ -36,6 +36,8 @@ import (
 //	test_accuracy
 //	seconds           the epoch took, the test included
 //
+// and, where there is a validation, validation_loss and validation_accuracy.
+//
 // Numbers have nine significant digits, enough to get each float32 back. A row
 // is in its file when the next event comes, so that the files can be followed
 // and lose nothing when the program is killed. A file that exists already is
@@ -60,7 +62,7 @@ var _ pipeline.Stateful = (*CSV)(nil)
 func (c *CSV) Handle(_ context.Context, event pipeline.Event) error {
 	switch e := event.(type) {
 	case pipeline.Begin:
-		return c.open()
+		return c.open(e.ValidationExamples > 0)
 	case pipeline.Step:
 		return c.steps.write(number(e.Number), number(e.Epoch), decimal(e.Loss), decimal(e.Accuracy),
 			decimal(e.LearningRate), decimal(perSecond(float64(e.Examples), e.Duration.Seconds())))
@@ -69,8 +71,14 @@ func (c *CSV) Handle(_ context.Context, event pipeline.Event) error {
 		if e.Test != nil {
 			testLoss, testAccuracy = decimal(e.Test.Loss), decimal(e.Test.Accuracy)
 		}
-		return c.metrics.write(number(e.Number), number(e.Step), decimal(e.Train.Loss), decimal(e.Train.Accuracy),
-			testLoss, testAccuracy, decimal(e.Duration.Seconds()))
+		row := []string{
+			number(e.Number), number(e.Step), decimal(e.Train.Loss), decimal(e.Train.Accuracy),
+			testLoss, testAccuracy, decimal(e.Duration.Seconds()),
+		}
+		if e.Validation != nil {
+			row = append(row, decimal(e.Validation.Loss), decimal(e.Validation.Accuracy))
+		}
+		return c.metrics.write(row...)
 	}
 	return nil
 }
@@ -103,7 +111,7 @@ func (c *CSV) Restore(state json.RawMessage) error {
 // Close closes the files.
 func (c *CSV) Close(error) error { return errors.Join(c.steps.close(), c.metrics.close()) }
 
-func (c *CSV) open() error {
+func (c *CSV) open(validates bool) error {
 	if err := os.MkdirAll(cmp.Or(c.Dir, "."), 0o755); err != nil {
 		return fmt.Errorf("make folder of metrics: %w", err)
 	}
@@ -115,7 +123,11 @@ func (c *CSV) open() error {
 		return errors.Join(stepsErr, metricsErr)
 	}
 	c.steps, stepsErr = newTable(steps, "step", "epoch", "loss", "accuracy", "learning_rate", "images_per_second")
-	c.metrics, metricsErr = newTable(metrics, "epoch", "step", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds")
+	columns := []string{"epoch", "step", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds"}
+	if validates {
+		columns = append(columns, "validation_loss", "validation_accuracy")
+	}
+	c.metrics, metricsErr = newTable(metrics, columns...)
 	return errors.Join(stepsErr, metricsErr)
 }
 

@@ -95,9 +95,12 @@ func (p *Progress) train(epoch int) pass {
 
 func (p *Progress) test(e pipeline.TestStep) {
 	next := pass{title: "Test", short: "Test", pace: &p.testing}
+	if e.Validation {
+		next.title, next.short = "Valid", "Valid"
+	}
 	if e.Epoch > 0 {
 		// As wide as the title of training, so that the bar stays where it is.
-		next.title = fmt.Sprintf("Test  %d/%d", e.Epoch, max(e.Epoch, p.begin.Epochs))
+		next.title = fmt.Sprintf("%-5s %d/%d", next.title, e.Epoch, max(e.Epoch, p.begin.Epochs))
 	}
 	before := 0
 	if e.Batch > 1 {
@@ -158,21 +161,29 @@ func (p *Progress) plainDue() bool {
 	return quiet >= plainEvery && far || quiet >= plainQuiet
 }
 
-// summary writes an epoch's figures: in one line, or in two if that is wider
-// than width. A width of 0 has no limit.
+// summary writes an epoch's figures: in one line, or in one for each split if
+// that is wider than width. A width of 0 has no limit.
 func (p *Progress) summary(e pipeline.Epoch, width int) []string {
 	train := p.train(e.Number).title + "  train loss " + figure(e.Train.Loss) + "  accuracy " + figure(e.Train.Accuracy)
 	rate := "  " + speed(perSecond(float64(e.Train.Examples), e.Training.Seconds())) + " images/s"
 	took := "  " + clock(e.Duration)
-	if e.Test == nil {
-		return []string{longest(width, train+rate+took, train+took, train)}
+	line, column := train, strings.Index(train, " loss")
+	var under []string
+	for _, part := range []struct {
+		name    string
+		metrics *pipeline.Metrics
+	}{{"validation", e.Validation}, {"test", e.Test}} {
+		if part.metrics == nil {
+			continue
+		}
+		text := "  " + part.name + " loss " + figure(part.metrics.Loss) + "  accuracy " + figure(part.metrics.Accuracy)
+		line += text
+		under = append(under, longest(width, strings.Repeat(" ", max(0, column-len("  ")-len(part.name)))+text))
 	}
-	test := "  test loss " + figure(e.Test.Loss) + "  accuracy " + figure(e.Test.Accuracy)
-	if line := train + test + rate + took; width == 0 || len(line) <= width {
+	if line += rate + took; width == 0 || len(line) <= width {
 		return []string{line}
 	}
-	under := strings.Repeat(" ", strings.Index(train, " loss")-len("  test")) + test
-	return []string{longest(width, train+rate+took, train+took, train), longest(width, under)}
+	return append([]string{longest(width, train+rate+took, train+took, train)}, under...)
 }
 
 // longest returns the first of lines that fits, else as much as fits of the

@@ -272,3 +272,26 @@ func ExampleProgress() {
 	// Output:
 	// Epoch 1/1  train loss 2.3026  accuracy 0.1094  32.0 images/s  2s
 }
+
+// Each split has a line of its own where one line is too narrow, the losses
+// below each other.
+func TestProgressOfAValidation(t *testing.T) {
+	p := &Progress{begin: pipeline.Begin{Epochs: 3}}
+	e := pipeline.Epoch{
+		Number: 2, Train: pipeline.Metrics{Loss: 1, Accuracy: 0.5, Examples: 10}, Duration: time.Second, Training: time.Second,
+		Validation: &pipeline.Metrics{Loss: 2, Accuracy: 0.25}, Test: &pipeline.Metrics{Loss: 3, Accuracy: 0.125},
+	}
+	want := "Epoch 2/3  train loss 1.0000  accuracy 0.5000  validation loss 2.0000  accuracy 0.2500  test loss 3.0000  accuracy 0.1250  10.0 images/s  1s"
+	if got := p.summary(e, 0); len(got) != 1 || got[0] != want {
+		t.Errorf("in one line: %q", got)
+	}
+	lines := p.summary(e, 70)
+	if len(lines) != 3 {
+		t.Fatalf("on 70 columns: %q", lines)
+	}
+	for i, name := range []string{"train", "validation", "test"} {
+		if at := strings.Index(lines[i], name+" loss"); at < 0 || at+len(name) != strings.Index(lines[0], " loss") {
+			t.Errorf("line %d is %q below %q", i, lines[i], lines[0])
+		}
+	}
+}

@@ -9,8 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// flock takes the lock without waiting. File systems that have no locks have
-// nobody to keep out either.
+// flock takes the lock without waiting.
 func flock(file *os.File) error {
 	for {
 		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
@@ -18,10 +17,13 @@ func flock(file *os.File) error {
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EWOULDBLOCK):
 			return ErrLocked
-		case errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.ENOLCK):
-			return nil
 		default:
 			return err
 		}
 	}
+}
+
+// isUnsupported tells whether a file system has no locks.
+func isUnsupported(err error) bool {
+	return errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ENOLCK)
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// ErrLocked is in the chain of the error of Lock where another process holds
+// ErrLocked is in the chain of the error of TryLock where another process holds
 // the file.
 var ErrLocked = errors.New("another process holds it")
 
@@ -19,7 +19,7 @@ type Lock struct{ file *os.File }
 // it who holds it, one line. Where another process holds the lock, holder is
 // the line that it wrote.
 func TryLock(path, line string) (lock *Lock, holder string, err error) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666) // a cache's may be shared by users
 	if err != nil {
 		return nil, "", err
 	}
@@ -42,13 +42,14 @@ func TryLock(path, line string) (lock *Lock, holder string, err error) {
 // Close lets go of the lock. The file stays.
 func (l *Lock) Close() error { return l.file.Close() }
 
-// lockOpened locks what is at path, a directory too.
+// lockOpened locks what is at path, a directory too. File systems that have no
+// locks have nobody to keep out either.
 func lockOpened(path string) (*os.File, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	if err := flock(file); err != nil {
+	if err := flock(file); err != nil && !isUnsupported(err) {
 		file.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

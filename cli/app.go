@@ -3,7 +3,7 @@
 // # Basics
 //
 // Main runs one command and returns its exit code: 0 for success, 1 for a
-// failure, 2 for wrong usage, 130 or 143 after a signal. Each command has a
+// failure, 2 for wrong usage, 75 when --max-time was over, 130 or 143 after a signal. Each command has a
 // file of its own, named after it. Results go to standard output, progress and
 // errors to standard error; with --json the last line on standard output is one
 // JSON object.
@@ -19,9 +19,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
 )
 
 // Main runs the program with its arguments (the first is its name), and returns
@@ -83,6 +86,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			inspectCommand(),
 			plotCommand(),
 			dataCommand(),
+			checkpointsCommand(),
 			benchCommand(),
 			doctorCommand(),
 		},
@@ -144,3 +148,16 @@ func note(c *cli.Context, format string, values ...any) {
 		fmt.Fprintf(c.App.ErrWriter, format+"\n", values...)
 	}
 }
+
+// warn writes a line also with --quiet. On a terminal it takes the place of the
+// progress bar, which comes again.
+func warn(c *cli.Context, format string, values ...any) {
+	begin := ""
+	if file, ok := c.App.ErrWriter.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+		begin = "\r\x1b[K"
+	}
+	fmt.Fprintf(c.App.ErrWriter, "%sresidual: warning: %s\n", begin, oneLine(fmt.Sprintf(format, values...)))
+}
+
+// oneLine puts the lines of an error that has several behind each other.
+func oneLine(text string) string { return strings.ReplaceAll(text, "\n", "; ") }

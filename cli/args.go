@@ -66,6 +66,10 @@ func takesValue(command *cli.Command, arg string) bool {
 	}
 	for _, flag := range command.Flags {
 		if slices.Contains(flag.Names(), name) {
+			if generic, ok := flag.(*cli.GenericFlag); ok {
+				alone, ok := generic.Value.(interface{ IsBoolFlag() bool })
+				return !ok || !alone.IsBoolFlag()
+			}
 			value, ok := flag.(cli.DocGenerationFlag)
 			return ok && value.TakesValue()
 		}

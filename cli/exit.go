@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
+
+	"github.com/urfave/cli/v2"
 )
 
 // The exit codes that scripts may rely on. After a signal it is 128 and the
@@ -16,6 +17,7 @@ const (
 	exitOK      = 0
 	exitFailure = 1
 	exitUsage   = 2
+	exitMaxTime = 75 // EX_TEMPFAIL of sysexits.h: start it again
 	exitSignal  = 128
 )
 
@@ -61,6 +63,47 @@ func withSignals(parent context.Context) (context.Context, func()) {
 	}
 }
 
+// errMaxTime is the cause of a context whose --max-time is over.
+var errMaxTime = errors.New("the time of --max-time is over")
+
+// withMaxTime ends the command's context after --max-time, if that is given.
+func withMaxTime(c *cli.Context) (stop func(), err error) {
+	if !c.IsSet(maxTimeName) {
+		return func() {}, nil
+	}
+	limit := c.Duration(maxTimeName)
+	if limit <= 0 {
+		return nil, usagef(c, "--%s must be a positive time, not %v", maxTimeName, limit)
+	}
+	c.Context, stop = context.WithTimeoutCause(c.Context, limit, errMaxTime)
+	return stop, nil
+}
+
+// isStop tells whether an error says that a command was told to end: by a signal
+// or by --max-time.
+func isStop(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// onSignal sends a value whenever a signal comes, until stop is called. Signals
+// that come while a value waits to be taken are one with it.
+func onSignal(which os.Signal) (came <-chan struct{}, stop func()) {
+	signals, values := make(chan os.Signal, 1), make(chan struct{}, 1)
+	signal.Notify(signals, which)
+	go func() {
+		for range signals {
+			select {
+			case values <- struct{}{}:
+			default:
+			}
+		}
+	}()
+	return values, func() {
+		signal.Stop(signals)
+		close(signals)
+	}
+}
+
 func exitCode(ctx context.Context, err error) int {
 	var (
 		usage  *usageError
@@ -72,6 +115,8 @@ func exitCode(ctx context.Context, err error) int {
 		return exitOK
 	case errors.As(err, &usage):
 		return exitUsage
+	case errors.Is(err, errMaxTime):
+		return exitMaxTime
 	case errors.Is(err, context.Canceled) && errors.As(context.Cause(ctx), &caught):
 		return exitSignal + int(caught.signal)
 	case errors.As(err, &silent):
@@ -92,5 +137,5 @@ func describe(ctx context.Context, err error) string {
 	if errors.Is(err, context.Canceled) && context.Cause(ctx) != nil {
 		return context.Cause(ctx).Error()
 	}
-	return strings.ReplaceAll(err.Error(), "\n", "; ")
+	return oneLine(err.Error())
 }

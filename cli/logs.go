@@ -13,7 +13,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"github.com/residual-go/residual/pipeline"
 	"github.com/residual-go/residual/pipeline/callback"
@@ -104,8 +103,8 @@ func (l *logs) check(c *cli.Context) error {
 // callbacks makes those who watch the run. None of them can end it.
 func (t *training) callbacks(c *cli.Context, config runConfig) ([]pipeline.Callback, error) {
 	watchers := []pipeline.Callback{
-		&callback.CSV{Dir: t.dir.String()},
-		&callback.Curve{Path: t.dir.curve(), Title: t.info.Metadata.Name},
+		&callback.CSV{Dir: t.site.dir.String()},
+		&callback.Curve{Path: t.site.dir.curve(), Title: t.info.Metadata.Name, Before: t.site.course(c.Context)},
 	}
 	extra, err := t.logWatchers(config)
 	if err != nil {
@@ -117,22 +116,16 @@ func (t *training) callbacks(c *cli.Context, config runConfig) ([]pipeline.Callb
 	}
 	for i, watcher := range watchers {
 		watchers[i] = &callback.Tolerant{Callback: watcher, Warn: func(err error) {
-			t.logs.warn(c, strings.ReplaceAll(err.Error(), "\n", "; ")+"; the training itself is not affected")
+			t.logs.warn(c, err.Error()+"; the training itself is not affected")
 		}}
 	}
 	return watchers, nil
 }
 
-// warn tells of something that went wrong and does not end the run, also with
-// --quiet. On a terminal it takes the place of the progress bar, which comes
-// again.
+// warn tells of something that went wrong and does not end the run.
 func (l *logs) warn(c *cli.Context, text string) {
 	l.warnings = append(l.warnings, text)
-	begin := ""
-	if file, ok := c.App.ErrWriter.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		begin = "\r\x1b[K"
-	}
-	fmt.Fprintf(c.App.ErrWriter, "%sresidual: warning: %s\n", begin, text)
+	warn(c, "%s", text)
 }
 
 // logWatchers are TensorBoard and W&B, where they are wanted.
@@ -152,7 +145,7 @@ func (t *training) logWatchers(config runConfig) ([]pipeline.Callback, error) {
 	classes := t.info.Metadata.Classes
 	if t.logs.has(logTensorBoard) {
 		watchers = append(watchers, &callback.TensorBoard{
-			Dir: t.dir.tensorboard(), HParams: config.hparams(t.info.Metadata.Name), Classes: classes, Preview: preview.Bytes(),
+			Dir: t.site.dir.tensorboard(), HParams: config.hparams(t.info.Metadata.Name), Classes: classes, Preview: preview.Bytes(),
 		})
 	}
 	if t.logs.has(logWandB) {
@@ -161,7 +154,7 @@ func (t *training) logWatchers(config runConfig) ([]pipeline.Callback, error) {
 			return nil, err
 		}
 		t.logs.wandb = &callback.WandB{
-			Dir: t.dir.String(), Project: t.logs.project, Name: t.logs.name, Config: all, Classes: classes, Preview: preview.Bytes(),
+			Dir: t.site.dir.String(), Project: t.logs.project, Name: t.logs.name, Config: all, Classes: classes, Preview: preview.Bytes(),
 		}
 		watchers = append(watchers, t.logs.wandb)
 	}
@@ -193,7 +186,7 @@ func (r runConfig) fields() (map[string]any, error) {
 func (t *training) logPaths() map[string]string {
 	paths := map[string]string{}
 	if t.logs.has(logTensorBoard) {
-		paths[logTensorBoard] = t.dir.tensorboard()
+		paths[logTensorBoard] = t.site.dir.tensorboard()
 	}
 	if t.logs.wandb != nil && t.logs.wandb.Path() != "" {
 		paths[logWandB] = t.logs.wandb.Path()
@@ -257,12 +250,12 @@ func (t *training) upload(c *cli.Context, path string) error {
 	if err != nil {
 		return errNoWandB
 	}
-	inside, err := filepath.Rel(t.dir.String(), path)
+	inside, err := filepath.Rel(t.site.dir.String(), path)
 	if err != nil {
 		return err
 	}
 	command := exec.CommandContext(c.Context, program, "sync", inside)
-	command.Dir = t.dir.String()
+	command.Dir = t.site.dir.String()
 	command.Stdout, command.Stderr = c.App.ErrWriter, c.App.ErrWriter
 	if err := command.Run(); err != nil {
 		return fmt.Errorf("%s sync: %w", program, err)

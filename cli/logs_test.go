@@ -175,7 +175,7 @@ func TestLogsThatFailDoNotEndARun(t *testing.T) {
 			t.Errorf("%q is not in %s", want, o.stderr)
 		}
 	}
-	must(t, "evaluate", "--model", dir, "--data", "synthetic", "--limit", "10", "--out", t.TempDir(), "--quiet")
+	must(t, "checkpoints", "list", dir, "--verify")
 }
 
 func TestAnInterruptedRunIsNotUploaded(t *testing.T) {

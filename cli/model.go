@@ -22,8 +22,12 @@ func inspectModel(c *cli.Context, signatures ...string) (*savedmodel.Info, tfgo.
 	if err != nil {
 		return nil, session, err
 	}
-	info, err := savedmodel.Inspect(c.String(modelFlag.Name))
+	dir := c.String(modelFlag.Name)
+	info, err := savedmodel.Inspect(dir)
 	if err != nil {
+		if state, stateErr := runDir(dir).progress(); stateErr == nil && state == unfinished {
+			err = fmt.Errorf("%w: the run is not finished; residual checkpoints export last --from %s --out DIR makes a model of its last checkpoint", err, dir)
+		}
 		return nil, session, err
 	}
 	return info, session, needSignatures(info, signatures...)

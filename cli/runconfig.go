@@ -1,36 +1,48 @@
 package cli
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
 	"runtime"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/residual-go/residual/pipeline/dataset"
 	"github.com/residual-go/residual/tfgo"
 )
 
 // runConfig is a run's config.json.
 type runConfig struct {
-	Format       int               `json:"format"`
-	Started      time.Time         `json:"started"`
-	Model        string            `json:"model"`
-	Recipe       string            `json:"recipe"` // "" where there is none
-	Loss         string            `json:"loss"`   // see savedmodel.Metadata.Loss
-	Data         string            `json:"data"`
-	Train        splitConfig       `json:"train"`
-	Test         *splitConfig      `json:"test"` // null when nothing is tested
-	Epochs       int               `json:"epochs"`
-	BatchSize    int               `json:"batch_size"`
-	LearningRate float64           `json:"learning_rate"`
-	Shuffle      bool              `json:"shuffle"`
-	Seed         int64             `json:"seed"`
-	Limit        int               `json:"limit"` // 0 is no limit
-	Precision    string            `json:"precision"`
-	Threads      int               `json:"threads"`
-	Log          []string          `json:"log"`               // who the run was written for
-	Project      string            `json:"project,omitempty"` // W&B's
-	Name         string            `json:"name,omitempty"`    // in W&B
-	Versions     map[string]string `json:"versions"`
+	Format           int               `json:"format"` // 1
+	Started          time.Time         `json:"started"`
+	Model            string            `json:"model"`
+	ModelFingerprint string            `json:"model_fingerprint"` // see savedmodel.Info.Fingerprint
+	Recipe           string            `json:"recipe"`            // "" where there is none
+	Loss             string            `json:"loss"`              // see savedmodel.Metadata.Loss
+	Data             string            `json:"data"`
+	Train            splitConfig       `json:"train"`
+	Test             *splitConfig      `json:"test"` // null when nothing is tested
+	Epochs           int               `json:"epochs"`
+	BatchSize        int               `json:"batch_size"`
+	LearningRate     float64           `json:"learning_rate"`
+	Shuffle          bool              `json:"shuffle"`
+	Seed             int64             `json:"seed"`
+	Limit            int               `json:"limit"` // 0 is no limit
+	Precision        string            `json:"precision"`
+	Threads          int               `json:"threads"`
+	CheckpointEvery  string            `json:"checkpoint_every"`  // steps, or a time such as 10m0s
+	Keep             int               `json:"keep"`              // checkpoints
+	Log              []string          `json:"log"`               // who the run was written for
+	Project          string            `json:"project,omitempty"` // W&B's
+	Name             string            `json:"name,omitempty"`    // in W&B
+	Versions         map[string]string `json:"versions"`
+	Resumed          []resumption      `json:"resumed,omitempty"`
 }
 
 type splitConfig struct {
@@ -38,26 +50,40 @@ type splitConfig struct {
 	Fingerprint string `json:"fingerprint"` // SHA-256, see dataset.Examples.Fingerprint
 }
 
+// resumption is one time that a run went on.
+type resumption struct {
+	Time     time.Time            `json:"time"`
+	Step     int                  `json:"step"` // after which it went on
+	Changed  changes              `json:"changed,omitempty"`
+	Versions map[string][2]string `json:"versions,omitempty"` // was, is
+}
+
+func now() time.Time { return time.Now().UTC().Truncate(time.Second) }
+
 func (t *training) config(c *cli.Context) runConfig {
 	config := runConfig{
-		Format:       1,
-		Started:      time.Now().UTC().Truncate(time.Second),
-		Model:        t.info.Dir,
-		Recipe:       t.info.Metadata.Recipe,
-		Loss:         t.info.Metadata.Loss(),
-		Data:         t.data.Name,
-		Train:        splitConfig{t.data.Train.Len(), t.data.Train.Fingerprint()},
-		Epochs:       t.options.Epochs,
-		BatchSize:    t.options.BatchSize,
-		LearningRate: t.options.LearningRate,
-		Shuffle:      !t.options.NoShuffle,
-		Seed:         t.options.Seed,
-		Limit:        c.Int(limitFlag.Name),
-		Precision:    string(t.session.Precision),
-		Threads:      t.session.Threads,
-		Log:          t.logs.names,
-		Project:      t.logs.project,
-		Name:         t.logs.name,
+		Format:           1,
+		Started:          now(),
+		Model:            t.info.Dir,
+		ModelFingerprint: t.info.Fingerprint,
+		Recipe:           t.info.Metadata.Recipe,
+		Loss:             t.info.Metadata.Loss(),
+		Data:             t.data.Name,
+		Train:            *splitOf(t.data.Train),
+		Test:             splitOf(t.data.Test),
+		Epochs:           t.options.Epochs,
+		BatchSize:        t.options.BatchSize,
+		LearningRate:     t.options.LearningRate,
+		Shuffle:          !t.options.NoShuffle,
+		Seed:             t.options.Seed,
+		Limit:            c.Int(limitFlag.Name),
+		Precision:        string(t.session.Precision),
+		Threads:          t.session.Threads,
+		CheckpointEvery:  intervalOf(c).String(),
+		Keep:             t.options.Checkpoints.Keep,
+		Log:              t.logs.names,
+		Project:          t.logs.project,
+		Name:             t.logs.name,
 		Versions: map[string]string{
 			"residual": version(),
 			"go":       runtime.Version(),
@@ -67,11 +93,157 @@ func (t *training) config(c *cli.Context) runConfig {
 	if config.Threads == 0 {
 		config.Threads = runtime.NumCPU()
 	}
-	if t.data.Test != nil {
-		config.Test = &splitConfig{t.data.Test.Len(), t.data.Test.Fingerprint()}
-	}
 	if library, err := tfgo.Load(); err == nil {
 		config.Versions["tensorflow"] = library.Version
 	}
 	return config
+}
+
+func splitOf(e *dataset.Examples) *splitConfig {
+	if e == nil {
+		return nil
+	}
+	return &splitConfig{e.Len(), e.Fingerprint()}
+}
+
+// readConfig reads the config of a run that is to go on.
+func (r runDir) readConfig() (runConfig, error) {
+	var config runConfig
+	data, err := os.ReadFile(r.config())
+	if err == nil {
+		err = json.Unmarshal(data, &config)
+	}
+	if err == nil {
+		err = config.check()
+	}
+	if err != nil {
+		return config, fmt.Errorf("read run's config: %s: %w", r.config(), err)
+	}
+	return config, nil
+}
+
+func (r runConfig) check() error {
+	switch {
+	case r.Format != 1:
+		return fmt.Errorf("its format is %d, this program reads 1", r.Format)
+	case r.ModelFingerprint == "":
+		return errors.New("the run was begun by an older residual, which kept no checkpoints: it cannot be resumed")
+	case r.Epochs < 1 || r.BatchSize < 1 || !(r.LearningRate > 0) || r.Limit < 0 || r.Threads < 1 || r.Keep < 1:
+		return errors.New("some of its numbers are none that a run can have")
+	}
+	return nil
+}
+
+// setting is a setting of a run as a flag of train.
+type setting struct {
+	flag, value string
+	changes     bool // what the run computes
+}
+
+func (r runConfig) settings() []setting {
+	float := func(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
+	settings := []setting{
+		{modelFlag.Name, r.Model, false}, // these two are known by their fingerprints
+		{dataFlag.Name, r.Data, false},
+		{epochsName, strconv.Itoa(r.Epochs), true},
+		{batchSizeFlag.Name, strconv.Itoa(r.BatchSize), true},
+		{learningRateName, float(r.LearningRate), true},
+		{noShuffleName, strconv.FormatBool(!r.Shuffle), true},
+		{seedFlag.Name, strconv.FormatInt(r.Seed, 10), true},
+		{precisionFlag.Name, r.Precision, true},
+		{threadsFlag.Name, strconv.Itoa(r.Threads), true},
+		{checkpointEveryName, r.CheckpointEvery, false},
+		{keepName, strconv.Itoa(r.Keep), false},
+		{logName, strings.Join(r.Log, ","), false},
+	}
+	if r.Limit > 0 {
+		settings = append(settings, setting{limitFlag.Name, strconv.Itoa(r.Limit), false})
+	}
+	if slices.Contains(r.Log, logWandB) {
+		settings = append(settings, setting{projectName, r.Project, false}, setting{runNameName, r.Name, false})
+	}
+	return settings
+}
+
+// fill sets the flags that are not given.
+func (r runConfig) fill(c *cli.Context) error {
+	withoutWandB := c.IsSet(logName) && !strings.Contains(c.String(logName), logWandB)
+	for _, s := range r.settings() {
+		if c.IsSet(s.flag) || withoutWandB && (s.flag == projectName || s.flag == runNameName) {
+			continue
+		}
+		if err := c.Set(s.flag, s.value); err != nil {
+			return fmt.Errorf("read run's config: --%s %q: %w", s.flag, s.value, err)
+		}
+	}
+	return nil
+}
+
+// sameInputs refuses another model or other data than the run began with.
+func (r runConfig) sameInputs(dir runDir, now runConfig) error {
+	if r.ModelFingerprint != now.ModelFingerprint {
+		return fmt.Errorf("resume run: %s is not the model that %s began with (%s): its fingerprint is %s, not %s",
+			now.Model, dir, r.Model, short(now.ModelFingerprint), short(r.ModelFingerprint))
+	}
+	for _, split := range []struct {
+		name    string
+		was, is *splitConfig
+	}{{"training", &r.Train, &now.Train}, {"test", r.Test, now.Test}} {
+		if split.was.String() != split.is.String() {
+			return fmt.Errorf("resume run: the %s data of %s is not what %s began with (%s): it is %s, not %s",
+				split.name, now.Data, dir, r.Data, split.is, split.was)
+		}
+	}
+	return nil
+}
+
+func (s *splitConfig) String() string {
+	if s == nil {
+		return "none"
+	}
+	return fmt.Sprintf("%s with the fingerprint %s", formatNumber(s.Examples, "image"), short(s.Fingerprint))
+}
+
+// short is the part of a fingerprint that people compare.
+func short(fingerprint string) string { return fingerprint[:min(12, len(fingerprint))] }
+
+// changes are the settings that are other than those that a run began with.
+type changes []change
+
+type change struct {
+	Setting string `json:"setting"` // the flag's name
+	Was     string `json:"was"`
+	Is      string `json:"is"`
+}
+
+func (c change) String() string { return fmt.Sprintf("--%s %s, which was %s", c.Setting, c.Is, c.Was) }
+
+func (c changes) String() string {
+	texts := make([]string, len(c))
+	for i, change := range c {
+		texts[i] = change.String()
+	}
+	return strings.Join(texts, "; ")
+}
+
+func (r runConfig) changes(now runConfig) changes {
+	var found changes
+	was, is := r.settings(), now.settings()
+	for _, s := range was {
+		if i := slices.IndexFunc(is, func(n setting) bool { return n.flag == s.flag }); s.changes && is[i].value != s.value {
+			found = append(found, change{s.flag, s.value, is[i].value})
+		}
+	}
+	return found
+}
+
+// changedVersions are those on which the bits of a result can depend.
+func changedVersions(was, is map[string]string) map[string][2]string {
+	changed := map[string][2]string{}
+	for _, name := range []string{"tensorflow"} {
+		if was[name] != is[name] {
+			changed[name] = [2]string{was[name], is[name]}
+		}
+	}
+	return changed
 }

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"github.com/residual-go/residual/pipeline"
@@ -108,7 +110,7 @@ func TestASignalEndsARunInGoodOrder(t *testing.T) {
 			if last != strconv.Itoa(len(steps)) {
 				t.Errorf("steps.csv has %d rows and ends with step %s", len(steps), last)
 			}
-			wantEnd := fmt.Sprintf("stopped after step %s; the model as it was then is in %s/model/1\n%s", last, run, test.message)
+			wantEnd := fmt.Sprintf("stopped after step %s; residual train --out %s --resume goes on from there\n%s", last, run, test.message)
 			if o.code != test.code || o.stdout != "" || !strings.HasSuffix(o.stderr, "\n"+wantEnd) {
 				t.Errorf("exit code %d, want %d; standard output %q, standard error ends with\n%s\nwant\n%s",
 					o.code, test.code, o.stdout, o.stderr[max(0, len(o.stderr)-300):], wantEnd)
@@ -120,13 +122,16 @@ func TestASignalEndsARunInGoodOrder(t *testing.T) {
 			if o := finish(t, command); o.code != 0 {
 				t.Fatalf("replay: %s", o.stderr)
 			}
-			const variables = "variables/variables.data-00000-of-00001"
-			if read(t, filepath.Join(again, variables)) != read(t, filepath.Join(run, "model", "1", variables)) {
-				t.Error("the saved model is not the one after the last step")
+			stopped := filepath.Join(t.TempDir(), "stopped")
+			must(t, "checkpoints", "export", "last", "--from", run, "--out", stopped)
+			if diff := cmp.Diff(contents(t, again), contents(t, stopped)); diff != "" {
+				t.Errorf("the checkpoint is not of the last step: %s", diff)
 			}
-			must(t, "evaluate", "--model", run, "--data", "synthetic", "--limit", "10")
-			if left, _ := filepath.Glob(filepath.Join(run, "model", ".*")); left != nil {
-				t.Errorf("there is %v", left)
+			refused(t, finish(t, process(t, []string{"evaluate", "--model", run, "--data", "synthetic"})), 1, run, "not finished", "checkpoints export last")
+			for _, name := range files(t, run) {
+				if strings.Contains(name, "/.") || strings.HasPrefix(name, "model") {
+					t.Errorf("there is %s", name)
+				}
 			}
 		})
 	}
@@ -168,13 +173,35 @@ func replay(args []string) int {
 	return 0
 }
 
+// contents returns the files below dir by their names.
+func contents(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	for _, name := range files(t, dir) {
+		found[name] = read(t, filepath.Join(dir, name))
+	}
+	return found
+}
+
 // A save that fails after Ctrl-C must not look like one that went well.
-func TestASignalDoesNotHideThatTheModelWasNotSaved(t *testing.T) {
+func TestASignalDoesNotHideThatStepsAreLost(t *testing.T) {
 	run := filepath.Join(t.TempDir(), "run")
 	s := endless(t, run, "--quiet")
-	write(t, filepath.Join(run, "model"), []byte("a file in the model's place"))
+	checkpoints := filepath.Join(run, "checkpoints")
+	until(t, "a file is in the place of the checkpoints", func() bool {
+		return os.RemoveAll(checkpoints) == nil && os.WriteFile(checkpoints, nil, 0o644) == nil
+	})
+	until(t, "a warning", func() bool { return strings.Contains(read(t, s.stderr), "it is tried again later\n") })
 	s.signal(t, syscall.SIGINT)
-	refused(t, s.wait(t), 1, "save model", run+"/model", "not a directory")
+	o := s.wait(t)
+	lines := strings.Split(strings.TrimSuffix(o.stderr, "\n"), "\n")
+	for _, line := range lines[:len(lines)-1] {
+		if !strings.HasPrefix(line, "residual: warning: save checkpoint of step ") {
+			t.Errorf("a line says %s", line)
+		}
+	}
+	o.stderr = lines[len(lines)-1] + "\n"
+	refused(t, o, 1, "save checkpoint", checkpoints, "not a directory", "the run was at step", "the last checkpoint is of step")
 }
 
 // A full disk costs a run its logs, and at the end its model, but until then
@@ -191,26 +218,33 @@ func TestADiskThatFillsUpDoesNotEndARun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer filler.Close()
 	for block := make([]byte, 1<<20); len(block) > 0; block = block[:len(block)/2] {
 		for err == nil {
 			_, err = filler.Write(block)
 		}
 		err = nil
 	}
-	until(t, "a warning", func() bool { return strings.Contains(read(t, s.stderr), "\n") })
+	until(t, "a warning", func() bool { return strings.Contains(read(t, s.stderr), "it is tried again later\n") })
 	s.signal(t, syscall.SIGINT)
 	o := s.wait(t)
-	warning, rest, _ := strings.Cut(o.stderr, "\n")
-	if !strings.HasPrefix(warning, "residual: warning: ") || !strings.Contains(warning, run) || !strings.Contains(warning, "no space left") {
-		t.Errorf("the warning is %s", warning)
+	lines := strings.Split(strings.TrimSuffix(o.stderr, "\n"), "\n")
+	for _, line := range lines {
+		if !strings.HasPrefix(line, "residual: ") || !strings.Contains(line, run) || !strings.Contains(strings.ToLower(line), "no space left") {
+			t.Errorf("a line says %s", line)
+		}
 	}
-	if o.code != 1 || !strings.Contains(rest, "save model: ") || !strings.Contains(rest, run) {
-		t.Errorf("exit code %d: %s", o.code, rest)
+	if last := lines[len(lines)-1]; o.code != 1 || !strings.Contains(last, "the last checkpoint is of step") {
+		t.Errorf("exit code %d: %s", o.code, last)
 	}
-	if _, err := os.Stat(filepath.Join(run, "model")); err == nil {
-		t.Error("there is a model")
+	// With room on the disk it goes on from the last checkpoint there was.
+	if err := errors.Join(filler.Close(), os.Remove(filler.Name())); err != nil {
+		t.Fatal(err)
 	}
+	o = finish(t, process(t, []string{"train", "--out", run, "--resume", "--override", "--epochs", "1", "--quiet"}))
+	if o.code != 0 {
+		t.Errorf("resumed: exit code %d: %s", o.code, o.stderr)
+	}
+	must(t, "evaluate", "--model", run, "--data", "synthetic", "--limit", "10")
 }
 
 // readingPipe starts a run that waits for one of its images, which comes
@@ -336,9 +370,7 @@ func TestACurveThatCannotBeWrittenIsAWarning(t *testing.T) {
 		o.code != 130 || rest != "residual: interrupted\n" {
 		t.Errorf("exit code %d: %s", o.code, o.stderr)
 	}
-	if _, err := savedmodel.Inspect(dir); err != nil {
-		t.Error(err)
-	}
+	must(t, "checkpoints", "list", dir, "--verify")
 }
 
 // Whoever reads the log may go away, as head does; the run must not.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -16,9 +18,14 @@ import (
 )
 
 const (
-	epochsName       = "epochs"
-	learningRateName = "learning-rate"
-	noShuffleName    = "no-shuffle"
+	epochsName          = "epochs"
+	learningRateName    = "learning-rate"
+	noShuffleName       = "no-shuffle"
+	resumeName          = "resume"
+	overrideName        = "override"
+	checkpointEveryName = "checkpoint-every"
+	keepName            = "keep"
+	maxTimeName         = "max-time"
 )
 
 func trainCommand() *cli.Command {
@@ -26,16 +33,28 @@ func trainCommand() *cli.Command {
 		Name:      "train",
 		Usage:     "train a model and write a run directory",
 		UsageText: "residual train --model models/resnet50 --data cifar10 --out runs/first",
-		Flags: append([]cli.Flag{
+		Flags: slices.Concat([]cli.Flag{
 			modelFlag, dataFlag,
-			&cli.StringFlag{Name: "out", Usage: "the run directory to make: `DIR`", DefaultText: "runs/<model>-<time>"},
+			&cli.StringFlag{Name: "out", Usage: "the run directory to make, or with --resume to go on in: `DIR`", DefaultText: "runs/<model>-<time>"},
 			&cli.IntFlag{Name: epochsName, Usage: "passes over the training data: `N`", DefaultText: "the recipe's"},
 			recipeDefault(batchSizeFlag),
 			&cli.Float64Flag{Name: learningRateName, Usage: "the step size `RATE`", DefaultText: "the recipe's"},
 			&cli.BoolFlag{Name: noShuffleName, Usage: "keep path order in every epoch"},
 			seedFlag, limitFlag, precisionFlag, threadsFlag,
-		}, append(logFlags(), quietFlag, jsonFlag)...),
+		}, checkpointFlags(), logFlags(), []cli.Flag{quietFlag, jsonFlag}),
 		Action: train,
+	}
+}
+
+func checkpointFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.GenericFlag{Name: resumeName, Value: new(resumeMode),
+			Usage: "go on with the run in --out, from its newest checkpoint and with its settings; --resume=auto begins it if there is none"},
+		&cli.BoolFlag{Name: overrideName, Usage: "let a resumed run go on with other settings than it began with"},
+		&cli.GenericFlag{Name: checkpointEveryName, Value: &interval{every: 10 * time.Minute},
+			Usage: "save a checkpoint after so many steps (500) or so much time (10m), besides that of each epoch: `N`"},
+		&cli.IntFlag{Name: keepName, Usage: "keep the newest `N` checkpoints, besides the best", Value: 2},
+		&cli.DurationFlag{Name: maxTimeName, Usage: "end after `TIME` (55m) with a checkpoint and exit code 75", DefaultText: "none"},
 	}
 }
 
@@ -49,7 +68,7 @@ func recipeDefault(flag *cli.IntFlag) *cli.IntFlag {
 
 // training is what a run of train knows before it begins.
 type training struct {
-	dir     runDir
+	site    *site
 	info    *savedmodel.Info
 	data    *dataset.Data
 	session tfgo.Options
@@ -57,12 +76,33 @@ type training struct {
 	options pipeline.Options
 }
 
-// train checks all that can be checked before it makes the run directory.
 func train(c *cli.Context) error {
+	stop, err := withMaxTime(c)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	err = trainUntil(c)
+	if errors.Is(err, context.DeadlineExceeded) && context.Cause(c.Context) == errMaxTime {
+		return errMaxTime
+	}
+	return err
+}
+
+// trainUntil trains until the run is over or the command's context is. It checks
+// all that can be checked before it makes the run directory.
+func trainUntil(c *cli.Context) (err error) {
+	askedFor, stop := onSignal(syscall.SIGUSR1)
+	defer stop()
 	t, err := planTraining(c)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, t.site.Close()) }()
+	if t.site.finished {
+		return t.reportFinished(c)
+	}
+	t.options.Checkpoints.Now = askedFor
 	model, err := savedmodel.Open(t.info.Dir, t.session)
 	if err != nil {
 		return err
@@ -72,83 +112,114 @@ func train(c *cli.Context) error {
 		return err
 	}
 	config := t.config(c)
+	if err := t.site.check(c, config); err != nil {
+		return err
+	}
 	if t.options.Callbacks, err = t.callbacks(c, config); err != nil {
 		return err
 	}
-	remove, err := t.dir.create(config)
-	if err != nil {
+	if err := t.site.prepare(c, t, config); err != nil {
 		return err
 	}
 	result, fitErr := pipeline.Fit(c.Context, model, t.data.Train, t.options)
-	if result.Steps == 0 {
-		return errors.Join(fitErr, remove())
+	if fitErr != nil {
+		return t.cutShort(c, result, fitErr)
 	}
-	if diverged := (*pipeline.NonFiniteError)(nil); errors.As(fitErr, &diverged) {
-		t.syncWandB(c)
-		return fmt.Errorf("%w; no model was saved, the steps are in %s", fitErr, t.dir)
-	}
-	// The signal that ended the run must not end the saving of its model.
-	if err := model.Save(context.WithoutCancel(c.Context), t.dir.model()); err != nil {
-		return saveFailed(fitErr, fmt.Errorf("%w; the steps are in %s", err, t.dir))
+	// A signal that comes now must not end the saving of the model.
+	if err := model.Save(context.WithoutCancel(c.Context), t.site.dir.model()); err != nil {
+		return fmt.Errorf("%w; the weights are in a checkpoint: free what is in the way and go on with --%s", err, resumeName)
 	}
 	t.syncWandB(c)
-	if fitErr != nil {
-		note(c, "stopped after step %d; the model as it was then is in %s", result.Steps, t.dir.model())
-		if c.Bool(jsonFlag.Name) {
-			return errors.Join(fitErr, t.report(c, result))
-		}
+	return t.report(c, result, t.site.dir.model())
+}
+
+// cutShort tells of a run that has not come to its end.
+func (t *training) cutShort(c *cli.Context, result pipeline.Result, fitErr error) error {
+	dir := t.site.dir
+	if result.Steps == 0 && t.site.remove != nil {
+		return errors.Join(fitErr, t.site.remove())
+	}
+	t.syncWandB(c)
+	var (
+		diverged *pipeline.NonFiniteError
+		unsaved  *pipeline.UnsavedError
+	)
+	switch {
+	case errors.As(fitErr, &diverged):
+		return fmt.Errorf("%w; no model was saved, the steps are in %s", fitErr, dir)
+	case errors.As(fitErr, &unsaved) && isStop(fitErr):
+		return unsaved // that it was told to end would hide what is lost
+	case !isStop(fitErr):
 		return fitErr
 	}
-	return t.report(c, result)
-}
-
-// saveFailed tells of a failed save, after what had ended the run before it. That
-// a signal had done so would hide that the model is lost.
-func saveFailed(fitErr, saveErr error) error {
-	if fitErr == nil || errors.Is(fitErr, context.Canceled) {
-		return saveErr
+	note(c, "stopped after step %d; residual train --out %s --%s goes on from there", result.Steps, dir, resumeName)
+	if c.Bool(jsonFlag.Name) {
+		return errors.Join(fitErr, t.report(c, result, ""))
 	}
-	return fmt.Errorf("%w; %w", fitErr, saveErr)
+	return fitErr
 }
 
-func planTraining(c *cli.Context) (*training, error) {
+// planTraining checks all that can be checked without TensorFlow. Where it
+// returns no error its site is to be closed.
+func planTraining(c *cli.Context) (_ *training, err error) {
 	t := &training{}
 	if err := noArguments(c); err != nil {
 		return nil, err
 	}
-	if err := needFlag(c, modelFlag, dataFlag); err != nil {
+	if t.site, err = findSite(c); err != nil {
 		return nil, err
 	}
-	if err := positive(c, epochsName, batchSizeFlag.Name, limitFlag.Name); err != nil {
-		return nil, err
+	if t.site.finished {
+		return t, nil
+	}
+	if err := t.plan(c); err != nil {
+		return nil, errors.Join(err, t.site.Close())
+	}
+	return t, nil
+}
+
+func (t *training) plan(c *cli.Context) (err error) {
+	if err := needFlag(c, modelFlag, dataFlag); err != nil {
+		return err
+	}
+	if err := positive(c, epochsName, batchSizeFlag.Name, limitFlag.Name, keepName); err != nil {
+		return err
 	}
 	if err := positiveFloat(c, learningRateName); err != nil {
-		return nil, err
+		return err
 	}
-	t.dir = runDir(outPath(c))
-	if t.dir == "" {
-		t.dir = defaultRun(c.String(modelFlag.Name))
-	}
-	var err error
-	if t.logs, err = readLogs(c, t.dir); err != nil {
-		return nil, err
+	if t.logs, err = readLogs(c, t.site.dir); err != nil {
+		return err
 	}
 	if t.info, t.session, err = inspectModel(c, pipeline.TrainSignature); err != nil {
-		return nil, err
+		return err
 	}
-	if err := t.dir.checkFree(t.info.Size); err != nil {
-		return nil, err
+	if err := t.site.dir.checkPlace(); err != nil {
+		return err
+	}
+	if err := t.site.dir.checkFree(t.needs(c)); err != nil {
+		return err
 	}
 	if t.data, err = openData(c, t.info, dataset.TrainAndTest); err != nil {
-		return nil, err
+		return err
 	}
 	if t.data.Test != nil {
 		if err := needSignatures(t.info, pipeline.EvaluateSignature); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	t.options = t.fitOptions(c)
-	return t, nil
+	return nil
+}
+
+// needs is what the run directory will take on the disk: the model, its
+// checkpoints and the next one beside them, in bytes.
+func (t *training) needs(c *cli.Context) int64 {
+	if t.site.before != nil { // most of it is there
+		return 2 * t.info.Size
+	}
+	const best, draft = 1, 1
+	return t.info.Size * int64(1+c.Int(keepName)+best+draft)
 }
 
 // defaultRun names a run after its model and the time.
@@ -166,6 +237,14 @@ func (t *training) fitOptions(c *cli.Context) pipeline.Options {
 		NoShuffle:    c.Bool(noShuffleName) || t.info.RawMetadata != nil && !defaults.Shuffle,
 		Seed:         c.Int64(seedFlag.Name),
 		Test:         t.data.Test,
+		Checkpoints: &pipeline.Checkpoints{
+			Dir:   t.site.dir.checkpoints(),
+			Steps: intervalOf(c).steps,
+			Every: intervalOf(c).every,
+			Keep:  c.Int(keepName),
+			Warn:  func(err error) { t.logs.warn(c, fmt.Sprintf("%v; it is tried again later", err)) },
+		},
+		Resume: t.site.saved,
 	}
 	if t.logs.has(logTensorBoard) || t.logs.has(logWandB) {
 		o.Classes = len(t.info.Metadata.Classes)
@@ -185,7 +264,7 @@ func (t *training) fitOptions(c *cli.Context) pipeline.Options {
 // trainResult is what --json prints.
 type trainResult struct {
 	Run             string            `json:"run"`
-	Model           string            `json:"model"`
+	Model           string            `json:"model"` // "" while the run is not finished
 	Epochs          int               `json:"epochs"`
 	Steps           int               `json:"steps"`
 	Train           pipeline.Metrics  `json:"train"`
@@ -196,10 +275,12 @@ type trainResult struct {
 	Warnings        []string          `json:"warnings,omitempty"` // of logs that failed
 }
 
-func (t *training) report(c *cli.Context, r pipeline.Result) error {
+// report prints the result. model is where the model is; "" while there is none.
+func (t *training) report(c *cli.Context, r pipeline.Result, model string) error {
+	dir := t.site.dir
 	if c.Bool(jsonFlag.Name) {
 		return printJSON(c, trainResult{
-			Run: t.dir.String(), Model: t.dir.model(),
+			Run: dir.String(), Model: model,
 			Epochs: r.Epochs, Steps: r.Steps, Train: r.Train, Test: r.Test,
 			ImagesPerSecond: r.ImagesPerSecond, Seconds: r.Duration.Seconds(),
 			Logs: t.logPaths(), Warnings: t.logs.warnings,
@@ -211,9 +292,9 @@ func (t *training) report(c *cli.Context, r pipeline.Result) error {
 	}
 	rows = append(rows,
 		[]string{"speed", fmt.Sprintf("%.1f images/s in training, %s in all", r.ImagesPerSecond, r.Duration.Round(time.Second))},
-		[]string{"run", t.dir.String()},
-		[]string{"curve", t.dir.curve()},
-		[]string{"model", t.dir.model()},
+		[]string{"run", dir.String()},
+		[]string{"curve", dir.curve()},
+		[]string{"model", model},
 	)
 	rows = append(rows, t.logRows()...)
 	text := table(rows)
@@ -221,4 +302,17 @@ func (t *training) report(c *cli.Context, r pipeline.Result) error {
 		text += networkLine(t.info.Metadata.Recipe, *r.Test)
 	}
 	return printLine(c, "%s", trimEnd(text))
+}
+
+// reportFinished reports a run that was finished before, as far as its last
+// checkpoint tells of it.
+func (t *training) reportFinished(c *cli.Context) error {
+	note(c, "%s is finished, there is nothing left to do; --model %s trains its model further in a new run", t.site.dir, t.site.dir)
+	t.logs = &logs{}
+	t.info = &savedmodel.Info{Metadata: savedmodel.Metadata{Recipe: t.site.before.Recipe}}
+	var result pipeline.Result
+	if t.site.saved != nil {
+		result = t.site.saved.Result()
+	}
+	return t.report(c, result, t.site.dir.model())
 }

@@ -62,11 +62,17 @@ func kindOfFlag(c *cli.Context, name string) string {
 		if !slices.Contains(flag.Names(), name) {
 			continue
 		}
-		switch flag.(type) {
+		switch flag := flag.(type) {
 		case *cli.IntFlag, *cli.Int64Flag:
 			return "a whole number"
 		case *cli.BoolFlag:
 			return "true or false"
+		case *cli.DurationFlag:
+			return "a time (55m)"
+		case *cli.GenericFlag:
+			if value, ok := flag.Value.(interface{ kind() string }); ok {
+				return value.kind()
+			}
 		}
 	}
 	return "a number"

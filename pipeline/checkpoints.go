@@ -123,6 +123,19 @@ const (
 	variablesName = "variables" // the prefix of the variables' files
 )
 
+// Variables is the prefix of the files with the model's variables.
+func (s *Saved) Variables() string { return filepath.Join(s.Path, variablesName) }
+
+// ReadSaved reads the state in a checkpoint, which may be damaged elsewhere: see
+// Checkpoint.Verify.
+func ReadSaved(c checkpoint.Checkpoint) (*Saved, error) {
+	state, err := readState(c)
+	if err != nil {
+		return nil, err
+	}
+	return &Saved{c.Path, state}, nil
+}
+
 // LastSaved returns the newest state in a store that is whole, and what is
 // wrong with newer ones. checkpoint.ErrNone is in the error's chain where there
 // is none.
@@ -162,11 +175,41 @@ func readState(c checkpoint.Checkpoint) (State, error) {
 }
 
 // ChangedError says that a run cannot be resumed with another model or other
-// data, or with another batch size in the middle of an epoch.
+// data, or with another order of the examples in the middle of an epoch.
 type ChangedError struct{ What, Was, Is string }
 
 func (e *ChangedError) Error() string {
 	return fmt.Sprintf("resume run: %s is not the same: it was %s, it is %s", e.What, e.Was, e.Is)
+}
+
+// UnsavedError says that a run was cut short and its last steps are lost: they
+// are in no checkpoint.
+type UnsavedError struct {
+	Saved   int // the steps that the last checkpoint has; 0 where there is none
+	Reached int // the steps of the run
+	Err     error
+}
+
+func (e *UnsavedError) Error() string {
+	kept := fmt.Sprintf("the last checkpoint is of step %d", e.Saved)
+	if e.Saved == 0 {
+		kept = "there is no checkpoint"
+	}
+	return fmt.Sprintf("%v: the run was at step %d, and %s", e.Err, e.Reached, kept)
+}
+
+func (e *UnsavedError) Unwrap() error { return e.Err }
+
+// Result returns what Fit would return for a run that ends here.
+func (s State) Result() Result {
+	r := Result{
+		Epochs: s.Epoch - 1, Steps: s.Step, Train: s.Train, Test: s.Test, Validation: s.Validation,
+		Duration: seconds(s.Seconds),
+	}
+	if s.TrainingSeconds > 0 {
+		r.ImagesPerSecond = float64(s.Images) / s.TrainingSeconds
+	}
+	return r
 }
 
 // check holds what a run was against what it would go on with.
@@ -181,10 +224,20 @@ func (s State) check(now Settings, f Fingerprints) error {
 			return &ChangedError{part.what, cmp.Or(part.was, "none"), cmp.Or(part.is, "none")}
 		}
 	}
-	if s.Batch > 0 && s.Settings.BatchSize != now.BatchSize {
-		return &ChangedError{
-			fmt.Sprintf("the batch size, in the middle of epoch %d,", s.Epoch),
-			fmt.Sprint(s.Settings.BatchSize), fmt.Sprint(now.BatchSize),
+	if s.Batch == 0 {
+		return nil
+	}
+	for _, part := range []struct {
+		what    string
+		was, is any
+	}{
+		{"the batch size", s.Settings.BatchSize, now.BatchSize},
+		{"the seed", s.Settings.Seed, now.Seed},
+		{"the shuffling", s.Settings.Shuffle, now.Shuffle},
+	} {
+		if part.was != part.is {
+			what := fmt.Sprintf("%s, in the middle of epoch %d,", part.what, s.Epoch)
+			return &ChangedError{what, fmt.Sprint(part.was), fmt.Sprint(part.is)}
 		}
 	}
 	return nil

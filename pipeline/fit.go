@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 )
 
@@ -68,6 +67,7 @@ type fit struct {
 	training  time.Duration // spent on them
 	closeErrs []error
 	unsaved   bool // something has happened since the last checkpoint
+	savedStep int  // of the last checkpoint; 0 before the first
 
 	begun, epochBegun time.Time // put back by what a resumed run took before
 }
@@ -95,7 +95,10 @@ func (f *fit) run(ctx context.Context, t *trainer) error {
 		return err
 	}
 	// What was reached must not be lost, whatever it was that ended the run.
-	return errors.Join(err, f.save(ctx, t, done))
+	if saveErr := f.save(ctx, t, done); saveErr != nil {
+		err = errors.Join(err, &UnsavedError{f.savedStep, t.steps, saveErr})
+	}
+	return err
 }
 
 func (f *fit) epochs(ctx context.Context, t *trainer) error {
@@ -170,7 +173,7 @@ func (f *fit) resume(ctx context.Context, t *trainer, from *Saved) error {
 	if !ok {
 		return errors.New("resume run: the model cannot restore its variables")
 	}
-	if err := saver.RestoreVariables(ctx, filepath.Join(from.Path, variablesName)); err != nil {
+	if err := saver.RestoreVariables(ctx, from.Variables()); err != nil {
 		return fmt.Errorf("resume run: %w", err)
 	}
 	for _, c := range f.callbacks {
@@ -187,10 +190,7 @@ func (f *fit) resume(ctx context.Context, t *trainer, from *Saved) error {
 	f.best, f.images, f.training = from.Best, from.Images, seconds(from.TrainingSeconds)
 	f.begun = time.Now().Add(-seconds(from.Seconds))
 	f.epochBegun = time.Now().Add(-seconds(from.EpochSeconds))
-	f.result = Result{Epochs: from.Epoch - 1, Steps: from.Step, Train: from.Train, Test: from.Test, Validation: from.Validation}
-	if f.training > 0 {
-		f.result.ImagesPerSecond = float64(f.images) / f.training.Seconds()
-	}
+	f.result, f.savedStep = from.Result(), from.Step
 	if f.keeper != nil {
 		f.keeper.step = from.Step
 	}
@@ -235,7 +235,7 @@ func (f *fit) save(ctx context.Context, t *trainer, done bool) error {
 	if err := f.keeper.save(ctx, state); err != nil {
 		return err
 	}
-	f.unsaved = false
+	f.unsaved, f.savedStep = false, t.steps
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -93,9 +94,17 @@ func (s *Session) Run(ctx context.Context, feeds Feeds, fetches, targets []strin
 	}
 	results, err := s.session.Run(cFeeds, cFetches, cTargets)
 	if err != nil {
-		return nil, fmt.Errorf("run graph: %w", err)
+		return nil, fmt.Errorf("run graph: %s", message(err))
 	}
 	return fromC(fetches, results)
+}
+
+// TensorFlow ends its errors with a trace of the nodes, a line each.
+var nodes = regexp.MustCompile(`(?s)\n\s*\[\[.*?\{\{node ([^}]+)\}\}.*`)
+
+// message is TensorFlow's in one line.
+func message(err error) string {
+	return strings.ReplaceAll(nodes.ReplaceAllString(err.Error(), " (operation ${1})"), "\n", "; ")
 }
 
 // Has tells whether the graph has a tensor of that name.

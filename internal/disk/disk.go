@@ -25,8 +25,8 @@ import (
 	"strings"
 )
 
-// draftPrefix begins the names of drafts.
-const draftPrefix = ".residual-"
+// DraftPrefix begins the names of drafts.
+const DraftPrefix = ".residual-"
 
 // Create makes a directory at path, which must not exist; its parents are made.
 // fill gets an empty directory to write to. fs.ErrExist is in the chain of the
@@ -65,7 +65,7 @@ func Replace(path string, fill func(draft string) error) error {
 // Remove removes a directory such that no part of it is left under its name.
 func Remove(path string) error {
 	path = filepath.Clean(path)
-	draft, err := os.MkdirTemp(filepath.Dir(path), draftPrefix+filepath.Base(path)+"-*")
+	draft, err := os.MkdirTemp(filepath.Dir(path), DraftPrefix+filepath.Base(path)+"-*")
 	if err != nil {
 		return err
 	}
@@ -88,11 +88,11 @@ func place(path string, fill, rename func(draft string) error) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := sweep(parent, draftPrefix+filepath.Base(path)+"-"); err != nil {
+	if err := sweep(parent, DraftPrefix+filepath.Base(path)+"-"); err != nil {
 		undoParents()
 		return err
 	}
-	draft, err := os.MkdirTemp(parent, draftPrefix+filepath.Base(path)+"-*")
+	draft, err := os.MkdirTemp(parent, DraftPrefix+filepath.Base(path)+"-*")
 	if err != nil {
 		undoParents()
 		return err
@@ -148,7 +148,7 @@ func MakeParents(path string) (undo func(), err error) {
 
 // Sweep removes from a folder what processes that were killed have left there.
 // Drafts of processes that are running stay.
-func Sweep(folder string) error { return sweep(folder, draftPrefix) }
+func Sweep(folder string) error { return sweep(folder, DraftPrefix) }
 
 func sweep(folder, prefix string) error {
 	entries, err := os.ReadDir(folder)

@@ -7,5 +7,3 @@ import "os"
 // flock does nothing where there is none: there, two processes must not write
 // to one place.
 func flock(*os.File) error { return nil }
-
-func isUnsupported(error) bool { return false }

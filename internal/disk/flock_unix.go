@@ -4,6 +4,7 @@ package disk
 
 import (
 	"errors"
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -17,13 +18,10 @@ func flock(file *os.File) error {
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EWOULDBLOCK):
 			return ErrLocked
+		case errors.Is(err, unix.ENOLCK):
+			return fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
 		default:
-			return err
+			return err // ENOTSUP and ENOSYS are errors.ErrUnsupported
 		}
 	}
-}
-
-// isUnsupported tells whether a file system has no locks.
-func isUnsupported(err error) bool {
-	return errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ENOLCK)
 }

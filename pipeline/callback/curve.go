@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -21,6 +22,9 @@ import (
 type Curve struct {
 	Path  string // of the PNG; the SVG has .svg in place of its .png, their folder is made if needed
 	Title string // above the picture
+	// Before is what a run that is resumed had drawn: its steps and epochs before
+	// the first that Handle hears of.
+	Before plot.Run
 
 	run      plot.Run
 	drawn    int // steps and epochs in the picture
@@ -32,6 +36,9 @@ var _ pipeline.Callback = (*Curve)(nil)
 // Handle takes down the event.
 func (c *Curve) Handle(_ context.Context, event pipeline.Event) error {
 	switch e := event.(type) {
+	case pipeline.Begin:
+		c.run = plot.Run{Steps: slices.Clone(c.Before.Steps), Epochs: slices.Clone(c.Before.Epochs)}
+		c.drawn = len(c.run.Steps) + len(c.run.Epochs)
 	case pipeline.Step:
 		c.run.Steps = append(c.run.Steps, plot.Step{Number: e.Number, Loss: e.Loss, Accuracy: e.Accuracy})
 	case pipeline.Epoch:

@@ -48,7 +48,9 @@ func (p *Progress) Handle(_ context.Context, event pipeline.Event) error {
 	switch e := event.(type) {
 	case pipeline.Begin:
 		p.begin = e
-		p.open(p.train(1), e.Batches)
+		if next := 1 + e.Step/max(1, e.Batches); next <= e.Epochs { // of a resumed run, not always the first
+			p.open(p.train(next), e.Batches)
+		}
 	case pipeline.Step:
 		p.training.add(e.Examples, e.Duration)
 		p.update(p.train(e.Epoch), e.Batch, e.Batches, e.Mean)

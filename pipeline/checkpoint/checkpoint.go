@@ -32,6 +32,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/residual-go/residual/internal/disk"
 )
@@ -99,6 +100,28 @@ func stepOf(name string) (int, bool) {
 	}
 	step, err := strconv.Atoi(digits)
 	return step, err == nil && step >= 0 && fmt.Sprintf("%08d", step) == digits
+}
+
+// Size adds up the files of a checkpoint, whole or not, in bytes, and says when
+// it was saved.
+func (c Checkpoint) Size() (bytes int64, saved time.Time, err error) {
+	err = filepath.WalkDir(c.Path, func(_ string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		if !entry.IsDir() {
+			bytes += info.Size()
+		}
+		if info.ModTime().After(saved) {
+			saved = info.ModTime()
+		}
+		return nil
+	})
+	return bytes, saved, err
 }
 
 // Newest returns the newest checkpoint that Verify and accept have nothing

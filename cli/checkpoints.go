@@ -1,0 +1,184 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/residual-go/residual/pipeline"
+	"github.com/residual-go/residual/pipeline/checkpoint"
+)
+
+const (
+	verifyName = "verify"
+	fromName   = "from"
+)
+
+func checkpointsCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "checkpoints",
+		Usage:     "look at the checkpoints of a run, make models of them",
+		UsageText: "residual checkpoints list runs/first",
+		Subcommands: []*cli.Command{
+			{
+				Name:      "list",
+				Usage:     "list the checkpoints of a run and say which are whole",
+				ArgsUsage: "RUN",
+				UsageText: "residual checkpoints list runs/first --verify",
+				Flags: []cli.Flag{
+					&cli.BoolFlag{Name: verifyName, Usage: "hold every file against its SHA-256, not only its size; damage is exit code 1"},
+					jsonFlag,
+				},
+				Action: listCheckpoints,
+			},
+			{
+				Name:      "export",
+				Usage:     "make a SavedModel of a checkpoint: of a step's, the last, or the best",
+				ArgsUsage: "STEP|last|best",
+				UsageText: "residual checkpoints export best --from runs/first --out models/first",
+				Flags: []cli.Flag{
+					&cli.StringFlag{Name: fromName, Usage: "the run directory `RUN`"},
+					&cli.StringFlag{Name: "out", Usage: "the model directory to make: `DIR`"},
+					quietFlag, jsonFlag,
+				},
+				Action: exportCheckpoint,
+			},
+		},
+	}
+}
+
+// listed is a checkpoint as --json prints it.
+type listed struct {
+	Step       int               `json:"step"`
+	Path       string            `json:"path"`
+	Bytes      int64             `json:"bytes"`
+	Saved      time.Time         `json:"saved"`
+	Valid      bool              `json:"valid"`
+	Problem    string            `json:"problem,omitempty"`
+	Best       bool              `json:"best"`
+	Epoch      int               `json:"epoch"` // under way
+	Batch      int               `json:"batch"` // of it that were trained on
+	Train      *pipeline.Metrics `json:"train"` // null where the state cannot be read
+	Validation *pipeline.Metrics `json:"validation"`
+	Test       *pipeline.Metrics `json:"test"`
+
+	best int // the step of the best one, as this one knows it
+}
+
+type checkpointsResult struct {
+	Run         string   `json:"run"`
+	Verified    bool     `json:"verified"`
+	Checkpoints []listed `json:"checkpoints"` // the newest first
+}
+
+func listCheckpoints(c *cli.Context) error {
+	if c.NArg() != 1 {
+		return usagef(c, "it takes one run directory, not %s", formatNumber(c.NArg(), "argument"))
+	}
+	run := runDir(c.Args().First())
+	if _, err := run.stat(); err != nil {
+		return fmt.Errorf("list checkpoints: %w", err)
+	}
+	all, err := checkpoint.Store{Dir: run.checkpoints()}.List()
+	if err != nil {
+		return err
+	}
+	result := checkpointsResult{Run: run.String(), Verified: c.Bool(verifyName), Checkpoints: []listed{}}
+	damaged := 0
+	for _, one := range all {
+		if err := c.Context.Err(); err != nil {
+			return err
+		}
+		l := look(one, result.Verified)
+		if !l.Valid {
+			damaged++
+		}
+		result.Checkpoints = append(result.Checkpoints, l)
+	}
+	for i, l := range result.Checkpoints {
+		if l.Valid { // the newest that can be read knows which is the best
+			for j := range result.Checkpoints[i:] {
+				other := &result.Checkpoints[i+j]
+				other.Best = other.Step == l.best
+			}
+			break
+		}
+	}
+	if c.Bool(jsonFlag.Name) {
+		err = printJSON(c, result)
+	} else {
+		err = result.print(c)
+	}
+	if err == nil && damaged > 0 && result.Verified {
+		return fmt.Errorf("%d of %s of %s cannot be used", damaged, formatNumber(len(all), "checkpoint"), run)
+	}
+	return err
+}
+
+// look reads a checkpoint. What is wrong with it is a part of the answer.
+func look(one checkpoint.Checkpoint, verify bool) listed {
+	l := listed{Step: one.Step, Path: one.Path}
+	check := one.Check
+	if verify {
+		check = one.Verify
+	}
+	l.Bytes, l.Saved, _ = one.Size() // of what is there
+	problem := check()
+	saved, err := pipeline.ReadSaved(one)
+	if problem = errors.Join(problem, err); problem != nil {
+		l.Problem = oneLine(problem.Error())
+	}
+	l.Valid = problem == nil
+	if err == nil {
+		l.Epoch, l.Batch, l.Train, l.Validation, l.Test = saved.Epoch, saved.Batch, &saved.Train, saved.Validation, saved.Test
+		if saved.Best != nil {
+			l.best = saved.Best.Step
+		}
+	}
+	return l
+}
+
+func (r checkpointsResult) print(c *cli.Context) error {
+	if len(r.Checkpoints) == 0 {
+		return printLine(c, "%s has no checkpoints", r.Run)
+	}
+	figures := func(m *pipeline.Metrics) string {
+		if m == nil || m.Examples == 0 {
+			return "-"
+		}
+		return fmt.Sprintf("%.4f  %s", m.Loss, formatPercent(m.Accuracy))
+	}
+	rows := [][]string{{"step", "epoch", "batch", "train loss", "validation loss", "test loss", "size", "saved", "state"}}
+	for _, l := range r.Checkpoints {
+		state := "whole"
+		if !l.Valid {
+			state = l.Problem
+		} else if l.Best {
+			state += ", the best"
+		}
+		rows = append(rows, []string{
+			fmt.Sprint(l.Step), fmt.Sprint(l.Epoch), fmt.Sprint(l.Batch), figures(l.Train), figures(l.Validation), figures(l.Test),
+			formatBytes(l.Bytes), l.Saved.Local().Format(time.DateTime), state,
+		})
+	}
+	return printLine(c, "%s", trimEnd(table(withoutEmpty(rows))))
+}
+
+// withoutEmpty leaves out the columns in which all rows but the head have "-".
+func withoutEmpty(rows [][]string) [][]string {
+	kept := make([][]string, len(rows))
+	for column := range rows[0] {
+		empty := true
+		for _, row := range rows[1:] {
+			empty = empty && row[column] == "-"
+		}
+		for i, row := range rows {
+			if !empty {
+				kept[i] = append(kept[i], row[column])
+			}
+		}
+	}
+	return kept
+}

@@ -1,0 +1,239 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/residual-go/residual/internal/disk"
+	"github.com/residual-go/residual/pipeline"
+	"github.com/residual-go/residual/pipeline/checkpoint"
+	"github.com/residual-go/residual/pipeline/plot"
+)
+
+// resumeMode is the value of --resume.
+type resumeMode string
+
+const (
+	startOnly     resumeMode = "" // without the flag
+	resumeOnly    resumeMode = "true"
+	resumeOrStart resumeMode = "auto"
+)
+
+func (m *resumeMode) Set(value string) error {
+	switch mode := resumeMode(value); mode {
+	case resumeOnly, resumeOrStart:
+		*m = mode
+		return nil
+	case "false":
+		*m = startOnly
+		return nil
+	default:
+		return errors.New("not a mode")
+	}
+}
+
+func (m *resumeMode) String() string { return string(*m) }
+func (m *resumeMode) kind() string   { return "auto, or stand alone" }
+
+// IsBoolFlag lets package flag take --resume without a value.
+func (m *resumeMode) IsBoolFlag() bool { return true }
+
+// site is where train works: in a new run directory, or in that of a run that
+// it goes on with.
+type site struct {
+	dir      runDir
+	before   *runConfig // of the run to go on with; nil for a new one
+	finished bool       // there is nothing left to do
+	// saved is where the run goes on; nil at the beginning, also of a run that
+	// was killed before its first checkpoint.
+	saved *pipeline.Saved
+	lock  *disk.Lock
+	// remove takes a new directory away again; nil for one that was there.
+	remove func() error
+}
+
+func (s *site) Close() error { return s.lock.Close() }
+
+// findSite looks at what is at --out and does as --resume says. It writes
+// nothing but the lock of a run that is there, and sets the flags that the run
+// began with and that are not given now.
+func findSite(c *cli.Context) (*site, error) {
+	mode := *c.Generic(resumeName).(*resumeMode)
+	s := &site{dir: runDir(outPath(c))}
+	if s.dir == "" {
+		if mode != startOnly {
+			return nil, usagef(c, "--%s needs --out: the run directory to go on in", resumeName)
+		}
+		s.dir = defaultRun(c.String(modelFlag.Name))
+		return s, nil
+	}
+	state, err := s.dir.progress()
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("look for run: %w", err)
+	case state == notBegun && mode == resumeOnly:
+		return nil, fmt.Errorf("there is no run in %s to resume; without --%s, or with --%s=auto, it begins", s.dir, resumeName, resumeName)
+	case state == notBegun:
+		return s, nil
+	case mode == startOnly:
+		return nil, s.refuse(c, state)
+	}
+	if state == unfinished {
+		if s.lock, err = s.dir.lock(); err != nil {
+			return nil, err
+		}
+		if state, err = s.dir.progress(); err != nil { // it may have come to its end meanwhile
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	s.finished = state == finished
+	if err := s.open(c); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// refuse says what is there, and what to do about it.
+func (s *site) refuse(c *cli.Context, state progress) error {
+	if state == finished {
+		return usagef(c, "%s holds a finished run, its model is in %s: give another --out, or remove it to start over", s.dir, s.dir.model())
+	}
+	lock, err := s.dir.lock()
+	if errors.Is(err, disk.ErrLocked) {
+		return err
+	}
+	if err := lock.Close(); err != nil {
+		return err
+	}
+	kept := "it has no checkpoint yet"
+	if saved, _, err := pipeline.LastSaved(s.dir.checkpoints()); err == nil {
+		kept = fmt.Sprintf("step %d, in epoch %d of %d, is in %s%s",
+			saved.Step, min(saved.Epoch, saved.Settings.Epochs), saved.Settings.Epochs, saved.Path, ago(saved.Path))
+	}
+	return usagef(c, "%s holds a run that is not finished: %s; --%s goes on with it, and to start over remove it or give another --out",
+		s.dir, kept, resumeName)
+}
+
+// ago says when a file was written.
+func ago(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf(", saved %s ago", time.Since(info.ModTime()).Round(time.Second))
+}
+
+// open reads the run that is there.
+func (s *site) open(c *cli.Context) error {
+	config, err := s.dir.readConfig()
+	if err != nil {
+		return err
+	}
+	s.before = &config
+	saved, damaged, err := pipeline.LastSaved(s.dir.checkpoints())
+	switch {
+	case err == nil:
+		s.saved = saved
+	case s.finished: // nothing needs them any more
+	case errors.Is(err, checkpoint.ErrNone) && len(damaged) == 0: // killed before the first
+	default:
+		return fmt.Errorf("resume run: %w", errors.Join(append([]error{err}, damaged...)...))
+	}
+	if s.finished {
+		return nil
+	}
+	for _, err := range damaged {
+		warn(c, "%v; going on from step %d, the one before", err, saved.Step)
+	}
+	return config.fill(c)
+}
+
+// prepare makes the run directory and writes config, or takes it over from the
+// run before.
+func (s *site) prepare(c *cli.Context, t *training, config runConfig) (err error) {
+	if s.before == nil {
+		if s.lock, s.remove, err = s.dir.make(); err != nil {
+			return err
+		}
+		if err := s.dir.begin(t.info, config); err != nil {
+			return errors.Join(err, s.remove())
+		}
+		return nil
+	}
+	if err := s.dir.sweep(); err != nil {
+		return err
+	}
+	step := 0
+	if s.saved != nil {
+		step = s.saved.Step
+	} else if err := s.dir.rewind(); err != nil {
+		return err
+	}
+	config.Started = s.before.Started
+	config.Resumed = append(s.before.Resumed, resumption{
+		Time: now(), Step: step, Changed: s.before.changes(config), Versions: changedVersions(s.before.Versions, config.Versions),
+	})
+	where := "from the beginning: it had no checkpoint yet"
+	if s.saved != nil {
+		where = fmt.Sprintf("after step %d, from %s", step, s.saved.Path)
+	}
+	note(c, "going on with %s %s", s.dir, where)
+	return s.dir.writeConfig(config)
+}
+
+// rewind removes what a run has written that has no checkpoint.
+func (r runDir) rewind() error {
+	for _, name := range []string{"steps.csv", "metrics.csv", "plots", "tensorboard", "wandb", "checkpoints", "model"} {
+		if err := os.RemoveAll(filepath.Join(string(r), name)); err != nil {
+			return fmt.Errorf("start run again: %w", err)
+		}
+	}
+	return nil
+}
+
+// check refuses to go on with another model, other data or, without --override,
+// other settings. Where it may go on it tells of what has changed.
+func (s *site) check(c *cli.Context, config runConfig) error {
+	if s.before == nil {
+		return nil
+	}
+	if err := s.before.sameInputs(s.dir, config); err != nil {
+		return err
+	}
+	changes := s.before.changes(config)
+	if len(changes) > 0 && !c.Bool(overrideName) {
+		return usagef(c, "%s began with other settings: %s; leave them out to go on as it began, or give --%s too",
+			s.dir, changes, overrideName)
+	}
+	for _, change := range changes {
+		note(c, "overriding %s", change)
+	}
+	for name, versions := range changedVersions(s.before.Versions, config.Versions) {
+		note(c, "%s is %s, the run began with %s: results may differ in the last bits", name, versions[1], versions[0])
+	}
+	return nil
+}
+
+// course is what the run has drawn so far.
+func (s *site) course(ctx context.Context) plot.Run {
+	if s.saved == nil {
+		return plot.Run{}
+	}
+	run, err := s.dir.read(ctx)
+	if err != nil { // the tables were taken away: the picture begins here
+		return plot.Run{}
+	}
+	after := slices.IndexFunc(run.Steps, func(step plot.Step) bool { return step.Number > s.saved.Step })
+	if after >= 0 {
+		run.Steps = run.Steps[:after]
+	}
+	run.Epochs = run.Epochs[:min(len(run.Epochs), s.saved.Epoch-1)]
+	return run
+}

@@ -35,7 +35,7 @@ func checkpointsCommand() *cli.Command {
 			},
 			{
 				Name:      "export",
-				Usage:     "make a SavedModel of a checkpoint: of a step's, the last, or the best",
+				Usage:     "make a SavedModel of a checkpoint",
 				ArgsUsage: "STEP|last|best",
 				UsageText: "residual checkpoints export best --from runs/first --out models/first",
 				Flags: []cli.Flag{

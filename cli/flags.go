@@ -117,7 +117,14 @@ func (i *interval) String() string {
 	if i.steps > 0 {
 		return strconv.Itoa(i.steps)
 	}
-	return i.every.String()
+	text := i.every.String() // 10m0s
+	if short, ok := strings.CutSuffix(text, "m0s"); ok {
+		text = short + "m"
+	}
+	if short, ok := strings.CutSuffix(text, "h0m"); ok {
+		text = short + "h"
+	}
+	return text
 }
 
 func (i *interval) kind() string { return "a number of steps (500) or a time (10m)" }

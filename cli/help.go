@@ -51,6 +51,11 @@ func flagText(describe cli.FlagStringFunc) cli.FlagStringFunc {
 	const width = 48
 	return func(flag cli.Flag) string {
 		name, meaning, _ := strings.Cut(describe(flag), "\t")
+		if generic, ok := flag.(*cli.GenericFlag); ok {
+			if value, ok := generic.Value.(interface{ placeholder() string }); ok {
+				name = strings.TrimSuffix(name, " value") + value.placeholder()
+			}
+		}
 		meaning = strings.ReplaceAll(meaning, " (default: false)", "")
 		return name + "\t" + strings.Join(wrap(meaning, width), "\n   \t")
 	}

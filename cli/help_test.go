@@ -10,11 +10,11 @@ import (
 // commands are all commands that do something.
 var commands = []string{
 	"export", "train", "evaluate", "predict", "summary", "inspect", "plot",
-	"data preview", "data download", "data unpack", "bench", "doctor",
+	"data preview", "data download", "data unpack", "checkpoints list", "checkpoints export", "bench", "doctor",
 }
 
 func TestHelp(t *testing.T) {
-	for _, command := range append([]string{"", "data"}, commands...) {
+	for _, command := range append([]string{"", "data", "checkpoints"}, commands...) {
 		t.Run(command, func(t *testing.T) {
 			words := strings.Fields(command)
 			o := must(t, append(words, "--help")...)
@@ -35,7 +35,7 @@ func TestHelp(t *testing.T) {
 }
 
 func TestHelpWithoutACommandIsTheHelp(t *testing.T) {
-	for _, command := range []string{"", "data"} {
+	for _, command := range []string{"", "data", "checkpoints"} {
 		words := strings.Fields(command)
 		if bare, help := must(t, words...), must(t, append(words, "--help")...); bare.stdout != help.stdout {
 			t.Errorf("residual %s prints\n%s", command, bare.stdout)

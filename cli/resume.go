@@ -42,6 +42,8 @@ func (m *resumeMode) Set(value string) error {
 func (m *resumeMode) String() string { return string(*m) }
 func (m *resumeMode) kind() string   { return "auto, or stand alone" }
 
+func (m *resumeMode) placeholder() string { return "[=auto]" }
+
 // IsBoolFlag lets package flag take --resume without a value.
 func (m *resumeMode) IsBoolFlag() bool { return true }
 

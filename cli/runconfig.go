@@ -36,7 +36,7 @@ type runConfig struct {
 	Limit            int               `json:"limit"` // 0 is no limit
 	Precision        string            `json:"precision"`
 	Threads          int               `json:"threads"`
-	CheckpointEvery  string            `json:"checkpoint_every"`  // steps, or a time such as 10m0s
+	CheckpointEvery  string            `json:"checkpoint_every"`  // steps, or a time such as 10m
 	Keep             int               `json:"keep"`              // checkpoints
 	Log              []string          `json:"log"`               // who the run was written for
 	Project          string            `json:"project,omitempty"` // W&B's

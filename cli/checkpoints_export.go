@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -95,6 +94,9 @@ func choose(c *cli.Context, store checkpoint.Store, which string) (*pipeline.Sav
 
 // assemble makes a SavedModel of the run's graph and a checkpoint's variables.
 func (r runDir) assemble(from *pipeline.Saved, dir string) error {
+	if _, err := os.Stat(r.graph()); err != nil {
+		return err
+	}
 	if err := os.CopyFS(dir, os.DirFS(r.graph())); err != nil {
 		return err
 	}
@@ -112,9 +114,6 @@ func (r runDir) assemble(from *pipeline.Saved, dir string) error {
 		}
 	}
 	_, err = savedmodel.Inspect(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: %w", r.graph(), err)
-	}
 	return err
 }
 

@@ -202,7 +202,7 @@ func (r runDir) rewind() error {
 
 // check refuses to go on with another model, other data or, without --override,
 // other settings. Where it may go on it tells of what has changed.
-func (s *site) check(c *cli.Context, config runConfig) error {
+func (s *site) check(c *cli.Context, config runConfig, t *training, model pipeline.Model) error {
 	if s.before == nil {
 		return nil
 	}
@@ -213,6 +213,11 @@ func (s *site) check(c *cli.Context, config runConfig) error {
 	if len(changes) > 0 && !c.Bool(overrideName) {
 		return usagef(c, "%s began with other settings: %s; leave them out to go on as it began, or give --%s too",
 			s.dir, changes, overrideName)
+	}
+	if s.saved != nil {
+		if err := s.saved.Check(model, t.data.Train, t.options); err != nil {
+			return err
+		}
 	}
 	for _, change := range changes {
 		note(c, "overriding %s", change)

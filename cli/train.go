@@ -112,7 +112,7 @@ func trainUntil(c *cli.Context) (err error) {
 		return err
 	}
 	config := t.config(c)
-	if err := t.site.check(c, config); err != nil {
+	if err := t.site.check(c, config, t, model); err != nil {
 		return err
 	}
 	if t.options.Callbacks, err = t.callbacks(c, config); err != nil {

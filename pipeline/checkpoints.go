@@ -212,8 +212,11 @@ func (s State) Result() Result {
 	return r
 }
 
-// check holds what a run was against what it would go on with.
-func (s State) check(now Settings, f Fingerprints) error {
+// Check holds what a run was against what it would go on with. Fit does so too.
+// The error is a *ChangedError.
+func (s State) Check(model Model, data Data, o Options) error {
+	o = o.WithDefaults()
+	now, f := o.settings(), o.fingerprints(model, data)
 	for _, part := range []struct{ what, was, is string }{
 		{"the model", s.Fingerprints.Model, f.Model},
 		{"the training data", s.Fingerprints.Train, f.Train},

@@ -166,7 +166,7 @@ func (f *fit) epoch(ctx context.Context, t *trainer, number int) error {
 
 // resume takes model, callbacks and counts back to where a run was.
 func (f *fit) resume(ctx context.Context, t *trainer, from *Saved) error {
-	if err := from.check(t.options.settings(), t.options.fingerprints(t.model, t.data)); err != nil {
+	if err := from.Check(t.model, t.data, t.options); err != nil {
 		return err
 	}
 	saver, ok := t.model.(Saver)

@@ -1,0 +1,336 @@
+package cli_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/residual-go/residual/savedmodel/modeltest"
+)
+
+// stopped makes a run of 4 epochs of 4 steps that --max-time or a signal has
+// ended in its second epoch, and returns its directory.
+func stopped(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "run")
+	args := []string{"train", "--model", modeltest.Dir(t, modeltest.Small), "--data", "synthetic", "--limit", "60", "--batch-size", "16",
+		"--epochs", "4", "--threads", "1", "--seed", "5", "--out", dir, "--quiet", "--checkpoint-every", "1"}
+	s := start(t, process(t, args))
+	// A process that is stopped while it is looked at cannot run away.
+	until(t, "the second epoch", func() bool {
+		s.signal(t, syscall.SIGSTOP)
+		rows, err := os.ReadFile(filepath.Join(dir, "steps.csv"))
+		there := err == nil && strings.Count(string(rows), "\n") > 1+5
+		if !there {
+			s.signal(t, syscall.SIGCONT)
+		}
+		return there
+	})
+	s.signal(t, syscall.SIGTERM)
+	s.signal(t, syscall.SIGCONT)
+	if o := s.wait(t); o.code != 143 {
+		t.Fatalf("exit code %d: %s", o.code, o.stderr)
+	}
+	return dir
+}
+
+// config reads a run's config.json.
+func config(t *testing.T, run string) (fields struct {
+	Epochs       int     `json:"epochs"`
+	LearningRate float64 `json:"learning_rate"`
+	Keep         int     `json:"keep"`
+	Resumed      []struct {
+		Step    int                 `json:"step"`
+		Changed []map[string]string `json:"changed"`
+	} `json:"resumed"`
+},
+) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(read(t, filepath.Join(run, "config.json"))), &fields); err != nil {
+		t.Fatal(err)
+	}
+	return fields
+}
+
+// lastStep returns the newest checkpoint's step.
+func lastStep(t *testing.T, run string) int {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(run, "checkpoints", "step-*"))
+	if err != nil || len(found) == 0 {
+		t.Fatalf("there is no checkpoint (%v)", err)
+	}
+	step, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(found[len(found)-1]), "step-"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return step
+}
+
+func TestARunThatIsThereIsToldOf(t *testing.T) {
+	dir := stopped(t)
+	check := unchanged(t, dir)
+	small := modeltest.Dir(t, modeltest.Small)
+	step := lastStep(t, dir)
+	refused(t, run("train", "--model", small, "--data", "synthetic", "--out", dir), 2,
+		dir, "not finished", fmt.Sprintf("step %d, in epoch %d of 4", step, step/4+1), "--resume", "start over")
+	refused(t, run("train", "--out", dir, "--resume=auto", "--epochs", "5", "--learning-rate", "0.5", "--no-shuffle"), 2,
+		"--epochs 5, which was 4", "--learning-rate 0.5, which was 0.01", "--no-shuffle true, which was false", "--override")
+	refused(t, run("train", "--out", dir, "--resume", "--model", modeltest.Dir(t, modeltest.Tiny)), 1, "tiny is not the model", dir, "fingerprint")
+	refused(t, run("train", "--out", dir, "--resume", "--limit", "50"), 1, "training data", "50 images", "60 images")
+	images := filepath.Join(t.TempDir(), "images")
+	must(t, "data", "unpack", "--data", "synthetic", "--limit", "60", "--out", images)
+	refused(t, run("train", "--out", dir, "--resume", "--data", images), 1, "training data of "+images, "60 images with the fingerprint")
+	refused(t, run("train", "--out", dir, "--resume", "--override", "--seed", "6"), 1, "the seed, in the middle of epoch", "it was 5, it is 6")
+	check()
+}
+
+func TestAResumedRunIsTheSameRun(t *testing.T) {
+	dir := stopped(t)
+	step := lastStep(t, dir)
+	o := must(t, "train", "--out", dir, "--resume", "--keep", "3")
+	if !strings.Contains(o.stderr, fmt.Sprintf("going on with %s after step %d", dir, step)) {
+		t.Errorf("it says %s", o.stderr)
+	}
+	whole := filepath.Join(t.TempDir(), "whole")
+	must(t, "train", "--model", modeltest.Dir(t, modeltest.Small), "--data", "synthetic", "--limit", "60", "--batch-size", "16",
+		"--epochs", "4", "--threads", "1", "--seed", "5", "--out", whole, "--quiet")
+	steps, weights := result(t, dir)
+	wantSteps, wantWeights := result(t, whole)
+	if weights != wantWeights || steps != wantSteps {
+		t.Errorf("it ended as another run: %s", cmp.Diff(wantSteps, steps))
+	}
+	// The curve has the steps from before, and as many points as the other's.
+	points := regexp.MustCompile(`[\d.]+,[\d.]+`)
+	picture, wantPicture := read(t, filepath.Join(dir, "plots", "training.svg")), read(t, filepath.Join(whole, "plots", "training.svg"))
+	if got, want := len(points.FindAllString(picture, -1)), len(points.FindAllString(wantPicture, -1)); got != want {
+		t.Errorf("the curve has %d points, want %d", got, want)
+	}
+	c := config(t, dir)
+	if len(c.Resumed) != 1 || c.Resumed[0].Step != step || c.Resumed[0].Changed != nil || c.Keep != 3 {
+		t.Errorf("config.json says %+v", c)
+	}
+
+	// There is nothing left to do.
+	check := unchanged(t, dir)
+	for _, flag := range []string{"--resume", "--resume=auto"} {
+		again := must(t, "train", "--out", dir, flag)
+		if !strings.Contains(again.stderr, dir+" is finished") || again.stdout == "" || !strings.HasPrefix(o.stdout, again.stdout[:100]) {
+			t.Errorf("%s says %s%s", flag, again.stderr, again.stdout)
+		}
+	}
+	var first, second trainOutcome
+	must(t, "train", "--out", whole, "--resume", "--json").lastLine(t, &first)
+	must(t, "train", "--out", dir, "--resume", "--json").lastLine(t, &second)
+	first.Run, first.Model, first.ImagesPerSecond = second.Run, second.Model, second.ImagesPerSecond
+	if diff := cmp.Diff(first, second); diff != "" {
+		t.Errorf("two reports of the same: %s", diff)
+	}
+	refused(t, run("train", "--model", "m", "--data", "synthetic", "--out", dir), 2, dir, "finished", "model/1")
+	check()
+}
+
+func TestOverride(t *testing.T) {
+	dir := stopped(t)
+	o := must(t, "train", "--out", dir, "--resume", "--override", "--learning-rate", "0.5", "--epochs", "3")
+	if !strings.Contains(o.stderr, "overriding --epochs 3, which was 4\noverriding --learning-rate 0.5, which was 0.01\n") {
+		t.Errorf("it says %s", o.stderr)
+	}
+	c := config(t, dir)
+	want := []map[string]string{
+		{"setting": "epochs", "was": "4", "is": "3"},
+		{"setting": "learning-rate", "was": "0.01", "is": "0.5"},
+	}
+	if len(c.Resumed) != 1 || cmp.Diff(want, c.Resumed[0].Changed) != "" || c.Epochs != 3 || c.LearningRate != 0.5 {
+		t.Errorf("config.json says %+v", c)
+	}
+	steps := stepsOf(t, dir)
+	if len(steps) != 12 || steps[0][4] != "0.01" || steps[11][4] != "0.5" {
+		t.Errorf("the steps are %v", steps)
+	}
+}
+
+func TestPlacesWhereARunBegins(t *testing.T) {
+	small := modeltest.Dir(t, modeltest.Small)
+	for _, test := range []struct {
+		name  string
+		setup func(t *testing.T, dir string)
+	}{
+		{"nothing", func(*testing.T, string) {}},
+		{"an empty folder", func(t *testing.T, dir string) {
+			if err := os.Mkdir(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"a start that was killed", func(t *testing.T, dir string) {
+			write(t, filepath.Join(dir, ".lock"), []byte("process 1\n"))
+			write(t, filepath.Join(dir, ".residual-graph-123", "saved_model.pb"), nil)
+			write(t, filepath.Join(dir, "graph", "saved_model.pb"), nil)
+			write(t, filepath.Join(dir, ".config.json123"), []byte("{"))
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "run")
+			test.setup(t, dir)
+			refused(t, run("train", "--model", small, "--data", "synthetic", "--out", dir, "--resume"), 1, dir, "no run", "--resume=auto")
+			must(t, "train", "--model", small, "--data", "synthetic", "--limit", "20", "--epochs", "1", "--out", dir, "--resume=auto", "--quiet")
+			for _, name := range files(t, dir) {
+				if base := filepath.Base(name); strings.HasPrefix(base, ".") && base != ".lock" {
+					t.Errorf("there is %s", name)
+				}
+			}
+		})
+	}
+}
+
+// Killed before its first checkpoint, a run begins again, in the same files.
+func TestARunWithoutACheckpointBeginsAgain(t *testing.T) {
+	dir := stopped(t)
+	if err := os.RemoveAll(filepath.Join(dir, "checkpoints")); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, run("train", "--model", "m", "--data", "synthetic", "--out", dir), 2, "it has no checkpoint yet", "--resume")
+	o := must(t, "train", "--out", dir, "--resume=auto")
+	if !strings.Contains(o.stderr, "from the beginning") || len(stepsOf(t, dir)) != 16 || len(epochsOf(t, dir)) != 4 {
+		t.Errorf("it says %s", o.stderr)
+	}
+}
+
+func TestDamagedCheckpointsArePassedOver(t *testing.T) {
+	dir := stopped(t)
+	found, err := filepath.Glob(filepath.Join(dir, "checkpoints", "step-*"))
+	if err != nil || len(found) < 2 {
+		t.Fatalf("%v, %v", found, err)
+	}
+	newest, before := found[len(found)-1], found[len(found)-2]
+	data := []byte(read(t, filepath.Join(newest, "variables.data-00000-of-00001")))
+	data[len(data)/2] ^= 1
+	write(t, filepath.Join(newest, "variables.data-00000-of-00001"), data)
+
+	if o := must(t, "checkpoints", "list", dir); strings.Contains(o.stdout, "damaged") {
+		t.Errorf("sizes alone cannot tell: %s", o.stdout)
+	}
+	o := run("checkpoints", "list", dir, "--verify")
+	if o.code != 1 || !strings.Contains(o.stdout, newest+"/variables.data-00000-of-00001 is damaged") ||
+		!strings.Contains(o.stderr, "1 of ") {
+		t.Errorf("exit code %d: %s%s", o.code, o.stdout, o.stderr)
+	}
+	model := filepath.Join(t.TempDir(), "model")
+	refused(t, run("checkpoints", "export", fmt.Sprint(lastStep(t, dir)), "--from", dir, "--out", model), 1, newest, "damaged")
+
+	o = must(t, "train", "--out", dir, "--resume", "--quiet")
+	want := "residual: warning: " + newest + "/variables.data-00000-of-00001 is damaged: its contents are not those that were saved (SHA-256); " +
+		"going on from step " + strings.TrimLeft(strings.TrimPrefix(filepath.Base(before), "step-"), "0") + ", the one before\n"
+	if o.stderr != want || len(stepsOf(t, dir)) != 16 {
+		t.Errorf("it says\n%swant\n%s", o.stderr, want)
+	}
+}
+
+func TestNoCheckpointIsWhole(t *testing.T) {
+	dir := stopped(t)
+	found, err := filepath.Glob(filepath.Join(dir, "checkpoints", "step-*", "MANIFEST"))
+	if err != nil || len(found) < 2 {
+		t.Fatalf("%v, %v", found, err)
+	}
+	for _, manifest := range found {
+		write(t, manifest, nil)
+	}
+	check := unchanged(t, dir)
+	for _, flag := range []string{"--resume", "--resume=auto"} { // hours of work are not thrown away without being asked
+		refused(t, run("train", "--out", dir, flag), 1, append(found, "no checkpoint is whole")...)
+	}
+	refused(t, run("checkpoints", "export", "last", "--from", dir, "--out", filepath.Join(t.TempDir(), "x")), 1, append(found, "no checkpoint is whole")...)
+	check()
+}
+
+func TestTheLockKeepsOthersOut(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	s := endless(t, dir, "--quiet")
+	small := modeltest.Dir(t, modeltest.Small)
+	for _, flags := range [][]string{{"--model", small, "--data", "synthetic"}, {"--resume"}, {"--resume=auto"}} {
+		o := run(append([]string{"train", "--out", dir}, flags...)...)
+		refused(t, o, 1, dir+" is in use", fmt.Sprintf("process %d", s.command.Process.Pid))
+	}
+	s.signal(t, syscall.SIGKILL)
+	s.wait(t)
+	must(t, "train", "--out", dir, "--resume", "--override", "--epochs", "1", "--quiet") // a stale one keeps nobody out
+}
+
+func TestSIGUSR1SavesACheckpoint(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	s := endless(t, dir, "--quiet", "--limit", "1000", "--batch-size", "2")
+	s.signal(t, syscall.SIGUSR1)
+	until(t, "a checkpoint in the middle of an epoch", func() bool {
+		found, err := filepath.Glob(filepath.Join(dir, "checkpoints", "step-*"))
+		if err != nil || !s.running(t) {
+			t.Fatalf("%v; %s", err, read(t, s.stderr))
+		}
+		return len(found) > 0 && lastStep(t, dir)%500 != 0
+	})
+	s.signal(t, syscall.SIGINT)
+	if o := s.wait(t); o.code != 130 {
+		t.Errorf("exit code %d: %s", o.code, o.stderr)
+	}
+}
+
+func TestMaxTimeEndsARunInGoodOrder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	args := []string{"train", "--model", modeltest.Dir(t, modeltest.Tiny), "--data", "synthetic", "--limit", "50", "--epochs", "100000000",
+		"--out", dir, "--max-time", "2s", "--json"}
+	o := finish(t, process(t, args))
+	if o.code != 75 || !strings.HasSuffix(o.stderr, "goes on from there\nresidual: the time of --max-time is over\n") {
+		t.Errorf("exit code %d: %s", o.code, o.stderr)
+	}
+	var trained trainOutcome
+	if o.lastLine(t, &trained); trained.Steps != lastStep(t, dir) || trained.Steps == 0 || trained.Model != "" {
+		t.Errorf("it says %s, its last checkpoint is of step %d", o.stdout, lastStep(t, dir))
+	}
+	// Too short for a start: nothing is left.
+	empty := filepath.Join(t.TempDir(), "none")
+	o = finish(t, process(t, append(args, "--out", empty, "--max-time", "1ms")))
+	if _, err := os.Stat(empty); o.code != 75 || err == nil {
+		t.Errorf("exit code %d: %s; %v", o.code, o.stderr, err)
+	}
+}
+
+func TestCheckpointsExport(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	must(t, "train", "--model", modeltest.Dir(t, modeltest.Small), "--data", "synthetic", "--limit", "60", "--batch-size", "16",
+		"--epochs", "3", "--out", dir, "--quiet", "--keep", "1")
+	var list struct {
+		Checkpoints []struct {
+			Step  int  `json:"step"`
+			Best  bool `json:"best"`
+			Valid bool `json:"valid"`
+		} `json:"checkpoints"`
+	}
+	must(t, "checkpoints", "list", dir, "--json").lastLine(t, &list)
+	if n := len(list.Checkpoints); n != 1 || list.Checkpoints[0].Step != 12 || !list.Checkpoints[0].Valid || !list.Checkpoints[0].Best {
+		t.Errorf("list says %+v", list)
+	}
+	out := t.TempDir()
+	trained := contents(t, filepath.Join(dir, "model", "1"))
+	for _, which := range []string{"12", "last", "best"} {
+		o := must(t, "checkpoints", "export", which, "--from", dir, "--out", filepath.Join(out, which), "--json")
+		needFields(t, o, "run", "step", "model")
+		if diff := cmp.Diff(trained, contents(t, filepath.Join(out, which))); diff != "" {
+			t.Errorf("%s is not the trained model: %.2000s", which, diff)
+		}
+	}
+	check := unchanged(t, out)
+	refused(t, run("checkpoints", "export", "7", "--from", dir, "--out", filepath.Join(out, "7")), 1, "step 7", "only 12")
+	refused(t, run("checkpoints", "export", "last", "--from", dir, "--out", filepath.Join(out, "12")), 1, "12 exists")
+	refused(t, run("checkpoints", "export", "last", "--from", out, "--out", filepath.Join(out, "x")), 1, out, "not a run directory")
+	if err := os.RemoveAll(filepath.Join(dir, "graph")); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, run("checkpoints", "export", "last", "--from", dir, "--out", filepath.Join(out, "x")), 1, filepath.Join(dir, "graph"), "no such file")
+	check()
+}

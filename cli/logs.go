@@ -100,8 +100,8 @@ func (l *logs) check(c *cli.Context) error {
 	return nil
 }
 
-// callbacks makes those who watch the run. None of them can end it.
-func (t *training) callbacks(c *cli.Context, config runConfig) ([]pipeline.Callback, error) {
+// watchers makes those who watch the run. None of them can end it.
+func (t *training) watchers(c *cli.Context, config runConfig) ([]pipeline.Callback, error) {
 	watchers := []pipeline.Callback{
 		&callback.CSV{Dir: t.site.dir.String()},
 		&callback.Curve{Path: t.site.dir.curve(), Title: t.info.Metadata.Name, Before: t.site.course(c.Context)},
@@ -165,6 +165,7 @@ func (t *training) logWatchers(config runConfig) ([]pipeline.Callback, error) {
 func (r runConfig) hparams(model string) map[string]any {
 	return map[string]any{
 		"model": model, "recipe": r.Recipe, "loss": r.Loss, "data": r.Data, "epochs": r.Epochs, "batch_size": r.BatchSize, "learning_rate": r.LearningRate,
+		"schedule": r.Schedule, "warmup": r.Warmup, "plateau": r.Plateau, "early_stopping": r.EarlyStopping, "validation_split": r.ValidationSplit,
 		"shuffle": r.Shuffle, "seed": r.Seed, "limit": r.Limit, "precision": r.Precision,
 	}
 }

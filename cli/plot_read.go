@@ -42,18 +42,24 @@ func (r runDir) read(ctx context.Context) (plot.Run, error) {
 	if len(run.Steps) == 0 {
 		return run, fmt.Errorf("read run: there are no steps in %s yet: draw it when the run has taken one", r.steps())
 	}
-	epochs := figures{key: "step", columns: []string{"train_loss", "train_accuracy"}, optional: []string{"test_loss", "test_accuracy"}}
+	epochs := figures{key: "step", columns: []string{"train_loss", "train_accuracy"}, optional: []string{"test_loss", "test_accuracy", "validation_loss", "validation_accuracy"}}
 	err = epochs.read(ctx, r.metrics(), func(step int, row []float64) {
 		epoch := plot.Epoch{Step: step, Train: plot.Score{Loss: row[0], Accuracy: row[1]}}
-		if test := (plot.Score{Loss: row[2], Accuracy: row[3]}); !math.IsNaN(test.Loss) || !math.IsNaN(test.Accuracy) {
-			epoch.Test = &test
-		}
+		epoch.Test, epoch.Validation = score(row[2], row[3]), score(row[4], row[5])
 		run.Epochs = append(run.Epochs, epoch)
 	})
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // no epoch is whole yet
 		return run, fmt.Errorf("read run: %w", err)
 	}
 	return run, nil
+}
+
+// score is nil where nothing stands in a table.
+func score(loss, accuracy float64) *plot.Score {
+	if math.IsNaN(loss) && math.IsNaN(accuracy) {
+		return nil
+	}
+	return &plot.Score{Loss: loss, Accuracy: accuracy}
 }
 
 // stat refuses what is no run directory.

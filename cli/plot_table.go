@@ -18,7 +18,7 @@ import (
 type figures struct {
 	key      string   // the column of whole numbers, which rise
 	columns  []string // of numbers
-	optional []string // of numbers; NaN where nothing stands
+	optional []string // of numbers; NaN where nothing stands, or no such column is
 
 	names []string // of the table's columns
 	last  int      // the row's key before
@@ -79,7 +79,7 @@ func (f *figures) parse(ctx context.Context, from io.Reader, each func(key int, 
 
 // head reads the names of the columns.
 func (f *figures) head(names []string) error {
-	for _, name := range slices.Concat([]string{f.key}, f.columns, f.optional) {
+	for _, name := range slices.Concat([]string{f.key}, f.columns) {
 		if !slices.Contains(names, name) {
 			return fmt.Errorf("there is no column %q, only %s", name, abbreviate(strconv.Quote(strings.Join(names, ",")), 80))
 		}
@@ -92,7 +92,12 @@ func (f *figures) row(fields []string, each func(key int, row []float64)) error 
 	if len(fields) != len(f.names) {
 		return fmt.Errorf("it has %s, line 1 has %d", formatNumber(len(fields), "field"), len(f.names))
 	}
-	field := func(name string) string { return fields[slices.Index(f.names, name)] }
+	field := func(name string) string {
+		if at := slices.Index(f.names, name); at >= 0 {
+			return fields[at]
+		}
+		return ""
+	}
 	key, err := strconv.Atoi(field(f.key))
 	if err != nil || key <= f.last {
 		return fmt.Errorf("%s must be a whole number above %d, not %s", f.key, f.last, shortQuote(field(f.key)))

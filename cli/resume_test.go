@@ -95,13 +95,17 @@ func TestARunThatIsThereIsToldOf(t *testing.T) {
 func TestAResumedRunIsTheSameRun(t *testing.T) {
 	dir := stopped(t)
 	step := lastStep(t, dir)
-	o := must(t, "train", "--out", dir, "--resume", "--keep", "3")
-	if !strings.Contains(o.stderr, fmt.Sprintf("going on with %s after step %d", dir, step)) {
+	// In processes of their own: how many threads there are is decided once in each.
+	o := finish(t, process(t, []string{"train", "--out", dir, "--resume", "--keep", "3"}))
+	if o.code != 0 || !strings.Contains(o.stderr, fmt.Sprintf("going on with %s after step %d", dir, step)) {
 		t.Errorf("it says %s", o.stderr)
 	}
 	whole := filepath.Join(t.TempDir(), "whole")
-	must(t, "train", "--model", modeltest.Dir(t, modeltest.Small), "--data", "synthetic", "--limit", "60", "--batch-size", "16",
-		"--epochs", "4", "--threads", "1", "--seed", "5", "--out", whole, "--quiet")
+	uncut := finish(t, process(t, []string{"train", "--model", modeltest.Dir(t, modeltest.Small), "--data", "synthetic",
+		"--limit", "60", "--batch-size", "16", "--epochs", "4", "--threads", "1", "--seed", "5", "--out", whole, "--quiet"}))
+	if uncut.code != 0 {
+		t.Fatalf("exit code %d: %s", uncut.code, uncut.stderr)
+	}
 	steps, weights := result(t, dir)
 	wantSteps, wantWeights := result(t, whole)
 	if weights != wantWeights || steps != wantSteps {

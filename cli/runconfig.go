@@ -1,12 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,10 +27,16 @@ type runConfig struct {
 	Loss             string            `json:"loss"`              // see savedmodel.Metadata.Loss
 	Data             string            `json:"data"`
 	Train            splitConfig       `json:"train"`
-	Test             *splitConfig      `json:"test"` // null when nothing is tested
+	Validation       *splitConfig      `json:"validation"` // null when there is none
+	Test             *splitConfig      `json:"test"`       // null when nothing is tested
 	Epochs           int               `json:"epochs"`
 	BatchSize        int               `json:"batch_size"`
 	LearningRate     float64           `json:"learning_rate"`
+	Schedule         string            `json:"schedule"`
+	Warmup           int               `json:"warmup"`           // steps
+	Plateau          int               `json:"plateau"`          // epochs; 0 is never
+	EarlyStopping    int               `json:"early_stopping"`   // epochs; 0 is never
+	ValidationSplit  float64           `json:"validation_split"` // of the training data
 	Shuffle          bool              `json:"shuffle"`
 	Seed             int64             `json:"seed"`
 	Limit            int               `json:"limit"` // 0 is no limit
@@ -70,10 +76,16 @@ func (t *training) config(c *cli.Context) runConfig {
 		Loss:             t.info.Metadata.Loss(),
 		Data:             t.data.Name,
 		Train:            *splitOf(t.data.Train),
+		Validation:       splitOf(t.validation),
 		Test:             splitOf(t.data.Test),
 		Epochs:           t.options.Epochs,
 		BatchSize:        t.options.BatchSize,
 		LearningRate:     t.options.LearningRate,
+		Schedule:         c.String(scheduleName),
+		Warmup:           c.Int(warmupName),
+		Plateau:          c.Int(plateauName),
+		EarlyStopping:    c.Int(earlyStoppingName),
+		ValidationSplit:  c.Float64(validationSplitName),
 		Shuffle:          !t.options.NoShuffle,
 		Seed:             t.options.Seed,
 		Limit:            c.Int(limitFlag.Name),
@@ -128,7 +140,8 @@ func (r runConfig) check() error {
 		return fmt.Errorf("its format is %d, this program reads 1", r.Format)
 	case r.ModelFingerprint == "":
 		return errors.New("the run was begun by an older residual, which kept no checkpoints: it cannot be resumed")
-	case r.Epochs < 1 || r.BatchSize < 1 || !(r.LearningRate > 0) || r.Limit < 0 || r.Threads < 1 || r.Keep < 1:
+	case r.Epochs < 1 || r.BatchSize < 1 || !(r.LearningRate > 0) || r.Limit < 0 || r.Threads < 1 || r.Keep < 1 ||
+		r.Warmup < 0 || r.Plateau < 0 || r.EarlyStopping < 0 || !(r.ValidationSplit >= 0 && r.ValidationSplit < 1):
 		return errors.New("some of its numbers are none that a run can have")
 	}
 	return nil
@@ -136,18 +149,35 @@ func (r runConfig) check() error {
 
 // setting is a setting of a run as a flag of train.
 type setting struct {
-	flag, value string
-	changes     bool // what the run computes
+	flag    string
+	value   string // "" where the flag was not given
+	changes bool   // what the run computes
 }
 
 func (r runConfig) settings() []setting {
 	float := func(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
+	count := func(n int) string { // 0 is the default of a flag that does not take it
+		if n == 0 {
+			return ""
+		}
+		return strconv.Itoa(n)
+	}
+	share := ""
+	if r.ValidationSplit > 0 {
+		share = float(r.ValidationSplit)
+	}
 	settings := []setting{
 		{modelFlag.Name, r.Model, false}, // these two are known by their fingerprints
 		{dataFlag.Name, r.Data, false},
 		{epochsName, strconv.Itoa(r.Epochs), true},
 		{batchSizeFlag.Name, strconv.Itoa(r.BatchSize), true},
 		{learningRateName, float(r.LearningRate), true},
+		{scheduleName, r.Schedule, true},
+		{warmupName, count(r.Warmup), true},
+		{plateauName, count(r.Plateau), true},
+		{earlyStoppingName, count(r.EarlyStopping), true},
+		{validationSplitName, share, false}, // known by its data
+		{limitFlag.Name, count(r.Limit), false},
 		{noShuffleName, strconv.FormatBool(!r.Shuffle), true},
 		{seedFlag.Name, strconv.FormatInt(r.Seed, 10), true},
 		{precisionFlag.Name, r.Precision, true},
@@ -156,20 +186,14 @@ func (r runConfig) settings() []setting {
 		{keepName, strconv.Itoa(r.Keep), false},
 		{logName, strings.Join(r.Log, ","), false},
 	}
-	if r.Limit > 0 {
-		settings = append(settings, setting{limitFlag.Name, strconv.Itoa(r.Limit), false})
-	}
-	if slices.Contains(r.Log, logWandB) {
-		settings = append(settings, setting{projectName, r.Project, false}, setting{runNameName, r.Name, false})
-	}
-	return settings
+	return append(settings, setting{projectName, r.Project, false}, setting{runNameName, r.Name, false})
 }
 
 // fill sets the flags that are not given.
 func (r runConfig) fill(c *cli.Context) error {
 	withoutWandB := c.IsSet(logName) && !strings.Contains(c.String(logName), logWandB)
 	for _, s := range r.settings() {
-		if c.IsSet(s.flag) || withoutWandB && (s.flag == projectName || s.flag == runNameName) {
+		if s.value == "" || c.IsSet(s.flag) || withoutWandB && (s.flag == projectName || s.flag == runNameName) {
 			continue
 		}
 		if err := c.Set(s.flag, s.value); err != nil {
@@ -188,7 +212,7 @@ func (r runConfig) sameInputs(dir runDir, now runConfig) error {
 	for _, split := range []struct {
 		name    string
 		was, is *splitConfig
-	}{{"training", &r.Train, &now.Train}, {"test", r.Test, now.Test}} {
+	}{{"training", &r.Train, &now.Train}, {"validation", r.Validation, now.Validation}, {"test", r.Test, now.Test}} {
 		if split.was.String() != split.is.String() {
 			return fmt.Errorf("resume run: the %s data of %s is not what %s began with (%s): it is %s, not %s",
 				split.name, now.Data, dir, r.Data, split.is, split.was)
@@ -229,9 +253,9 @@ func (c changes) String() string {
 func (r runConfig) changes(now runConfig) changes {
 	var found changes
 	was, is := r.settings(), now.settings()
-	for _, s := range was {
-		if i := slices.IndexFunc(is, func(n setting) bool { return n.flag == s.flag }); s.changes && is[i].value != s.value {
-			found = append(found, change{s.flag, s.value, is[i].value})
+	for i, s := range was { // both have the same flags in the same order
+		if s.changes && is[i].value != s.value {
+			found = append(found, change{s.flag, cmp.Or(s.value, "0"), cmp.Or(is[i].value, "0")})
 		}
 	}
 	return found

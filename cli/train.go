@@ -17,17 +17,6 @@ import (
 	"github.com/residual-go/residual/tfgo"
 )
 
-const (
-	epochsName          = "epochs"
-	learningRateName    = "learning-rate"
-	noShuffleName       = "no-shuffle"
-	resumeName          = "resume"
-	overrideName        = "override"
-	checkpointEveryName = "checkpoint-every"
-	keepName            = "keep"
-	maxTimeName         = "max-time"
-)
-
 func trainCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "train",
@@ -41,39 +30,21 @@ func trainCommand() *cli.Command {
 			&cli.Float64Flag{Name: learningRateName, Usage: "the step size `RATE`", DefaultText: "the recipe's"},
 			&cli.BoolFlag{Name: noShuffleName, Usage: "keep path order in every epoch"},
 			seedFlag, limitFlag, precisionFlag, threadsFlag,
-		}, checkpointFlags(), logFlags(), []cli.Flag{quietFlag, jsonFlag}),
+		}, courseFlags(), checkpointFlags(), logFlags(), []cli.Flag{quietFlag, jsonFlag}),
 		Action: train,
 	}
 }
 
-func checkpointFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.GenericFlag{Name: resumeName, Value: new(resumeMode),
-			Usage: "go on with the run in --out, from its newest checkpoint and with its settings; --resume=auto begins it if there is none"},
-		&cli.BoolFlag{Name: overrideName, Usage: "let a resumed run go on with other settings than it began with"},
-		&cli.GenericFlag{Name: checkpointEveryName, Value: &interval{every: 10 * time.Minute},
-			Usage: "save a checkpoint after so many steps (500) or so much time (10m), besides that of each epoch: `N`"},
-		&cli.IntFlag{Name: keepName, Usage: "keep the newest `N` checkpoints, besides the best", Value: 2},
-		&cli.DurationFlag{Name: maxTimeName, Usage: "end after `TIME` (55m) with a checkpoint and exit code 75", DefaultText: "none"},
-	}
-}
-
-// recipeDefault returns the flag for a command in which the model's recipe
-// gives its default.
-func recipeDefault(flag *cli.IntFlag) *cli.IntFlag {
-	changed := *flag
-	changed.DefaultText = "the recipe's"
-	return &changed
-}
-
 // training is what a run of train knows before it begins.
 type training struct {
-	site    *site
-	info    *savedmodel.Info
-	data    *dataset.Data
-	session tfgo.Options
-	logs    *logs
-	options pipeline.Options
+	site *site
+	info *savedmodel.Info
+	data *dataset.Data
+	// validation was drawn from the training data; nil without --validation-split.
+	validation *dataset.Examples
+	session    tfgo.Options
+	logs       *logs
+	options    pipeline.Options
 }
 
 func train(c *cli.Context) error {
@@ -115,9 +86,11 @@ func trainUntil(c *cli.Context) (err error) {
 	if err := t.site.check(c, config, t, model); err != nil {
 		return err
 	}
-	if t.options.Callbacks, err = t.callbacks(c, config); err != nil {
+	watchers, err := t.watchers(c, config)
+	if err != nil {
 		return err
 	}
+	t.options.Callbacks = append(watchers, t.options.Callbacks...)
 	if err := t.site.prepare(c, t, config); err != nil {
 		return err
 	}
@@ -130,6 +103,9 @@ func trainUntil(c *cli.Context) (err error) {
 		return fmt.Errorf("%w; the weights are in a checkpoint: free what is in the way and go on with --%s", err, resumeName)
 	}
 	t.syncWandB(c)
+	if result.Epochs < t.options.Epochs {
+		note(c, "stopped early: the loss has not fallen for %s", formatNumber(c.Int(earlyStoppingName), "epoch"))
+	}
 	return t.report(c, result, t.site.dir.model())
 }
 
@@ -188,6 +164,9 @@ func (t *training) plan(c *cli.Context) (err error) {
 	if err := positiveFloat(c, learningRateName); err != nil {
 		return err
 	}
+	if err := checkCourse(c); err != nil {
+		return err
+	}
 	if t.logs, err = readLogs(c, t.site.dir); err != nil {
 		return err
 	}
@@ -203,7 +182,12 @@ func (t *training) plan(c *cli.Context) (err error) {
 	if t.data, err = openData(c, t.info, dataset.TrainAndTest); err != nil {
 		return err
 	}
-	if t.data.Test != nil {
+	if share := c.Float64(validationSplitName); share > 0 {
+		if t.data.Train, t.validation, err = t.data.Train.Split(share, c.Int64(seedFlag.Name)); err != nil {
+			return fmt.Errorf("--%s %g: %w", validationSplitName, share, err)
+		}
+	}
+	if t.data.Test != nil || t.validation != nil {
 		if err := needSignatures(t.info, pipeline.EvaluateSignature); err != nil {
 			return err
 		}
@@ -227,40 +211,6 @@ func defaultRun(model string) runDir {
 	return runDir(filepath.Join("runs", filepath.Base(filepath.Clean(model))+time.Now().Format("-20060102-150405")))
 }
 
-// fitOptions are the flags where given, else the recipe's defaults.
-func (t *training) fitOptions(c *cli.Context) pipeline.Options {
-	defaults := t.info.Metadata.Defaults
-	o := pipeline.Options{
-		Epochs:       defaults.Epochs,
-		BatchSize:    defaults.BatchSize,
-		LearningRate: defaults.LearningRate,
-		NoShuffle:    c.Bool(noShuffleName) || t.info.RawMetadata != nil && !defaults.Shuffle,
-		Seed:         c.Int64(seedFlag.Name),
-		Test:         t.data.Test,
-		Checkpoints: &pipeline.Checkpoints{
-			Dir:   t.site.dir.checkpoints(),
-			Steps: intervalOf(c).steps,
-			Every: intervalOf(c).every,
-			Keep:  c.Int(keepName),
-			Warn:  func(err error) { t.logs.warn(c, fmt.Sprintf("%v; it is tried again later", err)) },
-		},
-		Resume: t.site.saved,
-	}
-	if t.logs.has(logTensorBoard) || t.logs.has(logWandB) {
-		o.Classes = len(t.info.Metadata.Classes)
-	}
-	if c.IsSet(epochsName) {
-		o.Epochs = c.Int(epochsName)
-	}
-	if c.IsSet(batchSizeFlag.Name) {
-		o.BatchSize = c.Int(batchSizeFlag.Name)
-	}
-	if c.IsSet(learningRateName) {
-		o.LearningRate = c.Float64(learningRateName)
-	}
-	return o.WithDefaults()
-}
-
 // trainResult is what --json prints.
 type trainResult struct {
 	Run             string            `json:"run"`
@@ -268,7 +218,8 @@ type trainResult struct {
 	Epochs          int               `json:"epochs"`
 	Steps           int               `json:"steps"`
 	Train           pipeline.Metrics  `json:"train"`
-	Test            *pipeline.Metrics `json:"test"` // null when nothing was tested
+	Validation      *pipeline.Metrics `json:"validation"` // null without --validation-split
+	Test            *pipeline.Metrics `json:"test"`       // null when nothing was tested
 	ImagesPerSecond float64           `json:"images_per_second"`
 	Seconds         float64           `json:"seconds"`
 	Logs            map[string]string `json:"logs,omitempty"`     // by the names of --log, csv left out
@@ -281,12 +232,15 @@ func (t *training) report(c *cli.Context, r pipeline.Result, model string) error
 	if c.Bool(jsonFlag.Name) {
 		return printJSON(c, trainResult{
 			Run: dir.String(), Model: model,
-			Epochs: r.Epochs, Steps: r.Steps, Train: r.Train, Test: r.Test,
+			Epochs: r.Epochs, Steps: r.Steps, Train: r.Train, Validation: r.Validation, Test: r.Test,
 			ImagesPerSecond: r.ImagesPerSecond, Seconds: r.Duration.Seconds(),
 			Logs: t.logPaths(), Warnings: t.logs.warnings,
 		})
 	}
 	rows := [][]string{{"train", scoreText(r.Train)}}
+	if r.Validation != nil {
+		rows = append(rows, []string{"validation", scoreText(*r.Validation)})
+	}
 	if r.Test != nil {
 		rows = append(rows, []string{"test", scoreText(*r.Test)})
 	}

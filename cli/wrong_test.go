@@ -95,6 +95,17 @@ func TestWrongUsage(t *testing.T) {
 		{"train --model m --data synthetic --log wandb --project a/b", []string{"--project", `"a/b"`}, "train"},
 		{"train --model m --data synthetic --log wandb --name=", []string{"--name", "empty"}, "train"},
 
+		{"train --model m --data synthetic --schedule step", []string{"--schedule", "constant, cosine, linear", `"step"`}, "train"},
+		{"train --model m --data synthetic --resume", []string{"--resume", "--out"}, "train"},
+		{"train --model m --data synthetic --resume=yes --out r", []string{"--resume", "auto", `"yes"`}, "train"},
+		{"checkpoints list", []string{"one run directory", "0 arguments"}, "checkpoints list"},
+		{"checkpoints list a b", []string{"one run directory", "2 arguments"}, "checkpoints list"},
+		{"checkpoints export --from r --out m", []string{"one checkpoint"}, "checkpoints export"},
+		{"checkpoints export last --out m", []string{"--from is missing"}, "checkpoints export"},
+		{"checkpoints export last --from r", []string{"--out is missing"}, "checkpoints export"},
+		{"checkpoints export newest --from r --out m", []string{"step, last or best", `"newest"`}, "checkpoints export"},
+		{"checkpoints export 12x --from r --out m", []string{"step, last or best", `"12x"`}, "checkpoints export"},
+
 		{"train --model m --data synthetic --precision float16", []string{"--precision", "float32", "bfloat16", `"float16"`}, "train"},
 		{"predict --model m --precision half cat.jpg", []string{"--precision", `"half"`}, "predict"},
 	} {
@@ -122,7 +133,11 @@ func TestWrongNumbers(t *testing.T) {
 		flags   []string
 		numbers []string
 	}{
-		{"train --model M --data synthetic --out run", []string{"--epochs", "--limit"}, positive},
+		{"train --model M --data synthetic --out run", []string{"--epochs", "--limit", "--keep", "--plateau", "--early-stopping"}, positive},
+		{"train --model M --data synthetic --out run", []string{"--warmup"}, append([]string{"-1"}, whole...)},
+		{"train --model M --data synthetic --out run", []string{"--validation-split"}, []string{"0", "1", "-0.5", "nan", "inf", "abc", "", "1e-400x"}},
+		{"train --model M --data synthetic --out run", []string{"--checkpoint-every"}, []string{"0", "-1", "-5m", "0s", "abc", "", "1.5", "nan", "5 m"}},
+		{"train --model M --data synthetic --out run", []string{"--max-time"}, []string{"0", "-1s", "5", "abc", "", "nan", "1e400h"}},
 		{"train --model M --data synthetic --out run", []string{"--batch-size"}, append([]string{"1048577", "9223372036854775807"}, positive...)},
 		{"train --model M --data synthetic --out run", []string{"--threads"}, append([]string{"1025", "9223372036854775807"}, positive...)},
 		{"train --model M --data synthetic --out run", []string{"--seed"}, whole},

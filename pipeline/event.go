@@ -62,6 +62,16 @@ type Epoch struct {
 	Confusion [][]int
 }
 
+// Watched is the loss that decides how good an epoch was: that of the validation
+// where there is one, else that of training. A test that decides is no test any
+// more.
+func (e Epoch) Watched() float64 {
+	if e.Validation != nil {
+		return e.Validation.Loss
+	}
+	return e.Train.Loss
+}
+
 func (Begin) isEvent()    {}
 func (Step) isEvent()     {}
 func (TestStep) isEvent() {}

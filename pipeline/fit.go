@@ -147,11 +147,7 @@ func (f *fit) epoch(ctx context.Context, t *trainer, number int) error {
 	}
 	f.result.Epochs = number
 	epoch.Duration = time.Since(f.epochBegun)
-	loss := epoch.Train.Loss
-	if epoch.Validation != nil {
-		loss = epoch.Validation.Loss
-	}
-	if f.best == nil || loss < f.best.Loss {
+	if loss := epoch.Watched(); f.best == nil || loss < f.best.Loss {
 		f.best = &Best{Step: t.steps, Epoch: number, Loss: loss, Validation: epoch.Validation != nil}
 	}
 	t.at, f.epochBegun, f.unsaved = position{epoch: number + 1}, time.Time{}, true

@@ -13,11 +13,12 @@ import (
 
 // Options says how to train. The zero value trains as the article does.
 type Options struct {
-	Epochs       int     // 0 means 3
-	BatchSize    int     // 0 means 64; the last batch of an epoch may be shorter
-	LearningRate float64 // 0 means 0.01
-	Seed         int64   // of the shuffling; a run is a function of it
-	NoShuffle    bool    // keep the data's own order in every epoch
+	Epochs       int        // 0 means 3
+	BatchSize    int        // 0 means 64; the last batch of an epoch may be shorter
+	LearningRate float64    // 0 means 0.01
+	Schedules    []Schedule // what the learning rate is multiplied by in each step; none means nothing
+	Seed         int64      // of the shuffling; a run is a function of it
+	NoShuffle    bool       // keep the data's own order in every epoch
 
 	// Validation is evaluated after each epoch, before the test, and chooses the
 	// best checkpoint; nil or empty means that the training loss does.
@@ -179,10 +180,11 @@ func (t *trainer) epoch(ctx context.Context, number int) iter.Seq2[Step, error] 
 func (t *trainer) step(ctx context.Context, batch dataset.Batch) (_ Step, err error) {
 	number := t.steps + 1
 	defer func() { t.broken = t.broken || err != nil }()
+	rate := t.rate(number)
 	inputs := map[string]tensor.Tensor{
 		imagesInput:       batch.Images,
 		labelsInput:       batch.Labels,
-		learningRateInput: tensor.Scalar(float32(t.options.LearningRate)),
+		learningRateInput: tensor.Scalar(float32(rate)),
 	}
 	if t.seeded {
 		seed, err := tensor.Of([]int64{t.options.Seed, int64(number)}, 2)
@@ -203,7 +205,7 @@ func (t *trainer) step(ctx context.Context, batch dataset.Batch) (_ Step, err er
 		Examples:     n,
 		Loss:         r.float(lossOutput),
 		Correct:      r.count(correctOutput),
-		LearningRate: t.options.LearningRate,
+		LearningRate: rate,
 	}
 	step.Accuracy = float64(step.Correct) / float64(n)
 	if _, ok := outputs[gradNormOutput]; ok {
@@ -219,6 +221,15 @@ func (t *trainer) step(ctx context.Context, batch dataset.Batch) (_ Step, err er
 		return Step{}, &NonFiniteError{Step: number, Loss: step.Loss}
 	}
 	return step, nil
+}
+
+// rate is the learning rate of a step.
+func (t *trainer) rate(step int) float64 {
+	rate := t.options.LearningRate
+	for _, s := range t.options.Schedules {
+		rate *= s.Factor(step, t.options.Epochs*t.batches())
+	}
+	return rate
 }
 
 func isNonFinite(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }

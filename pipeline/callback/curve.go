@@ -43,8 +43,13 @@ func (c *Curve) Handle(_ context.Context, event pipeline.Event) error {
 		c.run.Steps = append(c.run.Steps, plot.Step{Number: e.Number, Loss: e.Loss, Accuracy: e.Accuracy})
 	case pipeline.Epoch:
 		epoch := plot.Epoch{Step: e.Step, Train: plot.Score{Loss: e.Train.Loss, Accuracy: e.Train.Accuracy}}
-		if e.Test != nil {
-			epoch.Test = &plot.Score{Loss: e.Test.Loss, Accuracy: e.Test.Accuracy}
+		for _, split := range []struct {
+			from *pipeline.Metrics
+			to   **plot.Score
+		}{{e.Validation, &epoch.Validation}, {e.Test, &epoch.Test}} {
+			if split.from != nil {
+				*split.to = &plot.Score{Loss: split.from.Loss, Accuracy: split.from.Accuracy}
+			}
 		}
 		c.run.Epochs = append(c.run.Epochs, epoch)
 		if c.throttle.due() {

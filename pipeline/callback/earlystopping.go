@@ -15,17 +15,10 @@ import (
 type EarlyStopping struct {
 	Patience int     // epochs without progress that end the run; at least 1
 	MinDelta float64 // what a loss must fall by to count as progress
-	// Loss is what is watched; nil means the training's. A test that decides
-	// when to stop is no test any more.
+	// Loss is what is watched; nil means pipeline.Epoch.Watched.
 	Loss func(pipeline.Epoch) float64
 
-	state earlyState
-}
-
-// earlyState is what a resumed run goes on with.
-type earlyState struct {
-	Best    *float64 `json:"best"`    // loss; null before the first epoch
-	Waiting int      `json:"waiting"` // epochs since
+	state patience
 }
 
 var _ pipeline.Stateful = (*EarlyStopping)(nil)
@@ -39,16 +32,7 @@ func (s *EarlyStopping) Handle(_ context.Context, event pipeline.Event) error {
 	if !ok {
 		return nil
 	}
-	loss := e.Train.Loss
-	if s.Loss != nil {
-		loss = s.Loss(e)
-	}
-	if s.state.Best == nil || loss < *s.state.Best-s.MinDelta {
-		s.state = earlyState{Best: &loss}
-		return nil
-	}
-	s.state.Waiting++
-	if s.state.Waiting >= s.Patience {
+	if s.state.over(e, s.Loss, s.MinDelta, s.Patience) {
 		return pipeline.ErrStop
 	}
 	return nil
@@ -65,7 +49,7 @@ func (s *EarlyStopping) State() (json.RawMessage, error) { return json.Marshal(s
 
 // Restore takes them back.
 func (s *EarlyStopping) Restore(state json.RawMessage) error {
-	var restored earlyState
+	var restored patience
 	err := json.Unmarshal(state, &restored)
 	if err == nil && restored.Waiting < 0 {
 		err = errors.New("it has waited a negative number of epochs")

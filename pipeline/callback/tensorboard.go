@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"time"
 
+	summarypb "github.com/wamuir/graft/tensorflow/core/framework/summary_go_proto"
+
 	"github.com/residual-go/residual/pipeline"
 )
 
@@ -21,7 +23,9 @@ import (
 //	                by step: batch_loss, batch_accuracy (of the batch alone),
 //	                learning_rate, images_per_second, grad_norm;
 //	                the picture preview
-//	DIR/validation  by epoch: epoch_loss, epoch_accuracy, the picture confusion
+//	DIR/validation  by epoch: epoch_loss, epoch_accuracy of the validation;
+//	                without one, what DIR/test has
+//	DIR/test        by epoch: epoch_loss, epoch_accuracy, the picture confusion
 //	DIR             the HPARAMS tab
 //
 // Each is an event file (see eventFile) of its own that is made when there is
@@ -34,10 +38,11 @@ type TensorBoard struct {
 	Classes []string       // in label order; nil means that there are no confusion matrices
 	Preview []byte         // a PNG of what is trained on; nil means that there is none
 
-	run, train, validation *eventFile
-	rate                   float64 // the last step's
-	sketch                 sketch
-	restored               *boardState
+	files    map[string]*eventFile // by folder; each is made when there is something for it
+	tested   string                // the folder of the test
+	rate     float64               // the last step's
+	sketch   sketch
+	restored *boardState
 }
 
 // boardState is how far the files of a run had come.
@@ -54,9 +59,9 @@ func (t *TensorBoard) StateName() string { return "tensorboard" }
 // State says how far the files have come.
 func (t *TensorBoard) State() (json.RawMessage, error) {
 	state := boardState{Files: map[string]map[string]mark{}, Rate: t.rate}
-	for folder, file := range map[string]*eventFile{runFolder: t.run, trainFolder: t.train, validationFolder: t.validation} {
-		marks := map[string]mark{}
-		if t.restored != nil {
+	for _, folder := range boardFolders {
+		file, marks := t.files[folder], map[string]mark{}
+		if t.restored != nil && t.restored.Files[folder] != nil {
 			marks = maps.Clone(t.restored.Files[folder])
 		}
 		if file != nil {
@@ -75,10 +80,10 @@ func (t *TensorBoard) State() (json.RawMessage, error) {
 func (t *TensorBoard) Restore(data json.RawMessage) error {
 	var state boardState
 	err := json.Unmarshal(data, &state)
-	for _, folder := range []string{runFolder, trainFolder, validationFolder} {
-		if state.Files[folder] == nil {
-			err = errors.Join(err, fmt.Errorf("there is nothing about the folder %q", folder))
-		}
+	if err == nil && state.Files[trainFolder] == nil {
+		err = fmt.Errorf("there is nothing about the folder %q", trainFolder)
+	}
+	for _, folder := range boardFolders {
 		if err == nil {
 			err = cutEvents(filepath.Join(t.Dir, folder), state.Files[folder])
 		}
@@ -95,7 +100,10 @@ const (
 	runFolder        = "."
 	trainFolder      = "train"
 	validationFolder = "validation"
+	testFolder       = "test"
 )
+
+var boardFolders = []string{runFolder, trainFolder, validationFolder, testFolder}
 
 // Handle writes the event.
 func (t *TensorBoard) Handle(_ context.Context, event pipeline.Event) error {
@@ -113,19 +121,50 @@ func (t *TensorBoard) Handle(_ context.Context, event pipeline.Event) error {
 // Close writes what was put off, says how the run ended, and closes the files.
 func (t *TensorBoard) Close(runErr error) error {
 	var errs []error
-	if t.validation != nil {
+	if t.files[t.tested] != nil {
 		picture, err := t.sketch.draw()
 		errs = append(errs, err, t.confusion(picture))
 	}
-	if t.run != nil {
-		errs = append(errs, t.run.summary(0, sessionEnd(runErr, time.Now())))
+	if run := t.files[runFolder]; run != nil {
+		errs = append(errs, run.summary(0, sessionEnd(runErr, time.Now())))
 	}
-	return errors.Join(append(errs, t.run.close(), t.train.close(), t.validation.close())...)
+	for _, folder := range boardFolders {
+		errs = append(errs, t.files[folder].close())
+	}
+	return errors.Join(errs...)
 }
 
-func (t *TensorBoard) begin(e pipeline.Begin) (err error) {
+// write appends to the event file of a folder.
+func (t *TensorBoard) write(folder string, step int, values ...*summarypb.Summary_Value) error {
+	file, err := t.file(folder)
+	if err != nil {
+		return err
+	}
+	return file.summary(step, values...)
+}
+
+// file returns the event file of a folder, which is made if needed.
+func (t *TensorBoard) file(folder string) (*eventFile, error) {
+	if t.files == nil {
+		return nil, errNoBegin
+	}
+	if t.files[folder] == nil {
+		file, err := newEventFile(filepath.Join(t.Dir, folder))
+		if err != nil {
+			return nil, err
+		}
+		t.files[folder] = file
+	}
+	return t.files[folder], nil
+}
+
+func (t *TensorBoard) begin(e pipeline.Begin) error {
 	t.sketch.classes = t.Classes
-	if t.train, err = newEventFile(filepath.Join(t.Dir, trainFolder)); err != nil {
+	t.files, t.tested = map[string]*eventFile{}, testFolder
+	if e.ValidationExamples == 0 { // as Keras's users give fit their test
+		t.tested = validationFolder
+	}
+	if _, err := t.file(trainFolder); err != nil {
 		return err
 	}
 	if t.restored != nil {
@@ -134,7 +173,7 @@ func (t *TensorBoard) begin(e pipeline.Begin) (err error) {
 	if t.Preview != nil {
 		preview, err := imageValue("preview", t.Preview)
 		if err == nil {
-			err = t.train.summary(0, preview)
+			err = t.write(trainFolder, 0, preview)
 		}
 		if err != nil {
 			return err
@@ -143,30 +182,24 @@ func (t *TensorBoard) begin(e pipeline.Begin) (err error) {
 	if t.HParams == nil {
 		return nil
 	}
-	if t.run, err = newEventFile(t.Dir); err != nil {
-		return err
-	}
 	metrics := []metricName{{"train", "epoch_accuracy"}, {"train", "epoch_loss"}}
-	if e.TestExamples > 0 { // what matters most is the first column
-		metrics = append([]metricName{{"validation", "epoch_accuracy"}, {"validation", "epoch_loss"}}, metrics...)
+	if e.ValidationExamples > 0 || e.TestExamples > 0 { // what matters most is the first column
+		metrics = append([]metricName{{validationFolder, "epoch_accuracy"}, {validationFolder, "epoch_loss"}}, metrics...)
 	}
 	now := time.Now()
-	return t.run.summary(0, experiment(t.HParams, metrics, now), sessionStart(t.HParams, now))
+	return t.write(runFolder, 0, experiment(t.HParams, metrics, now), sessionStart(t.HParams, now))
 }
 
 // goOn begins further files at a step: readers of the old ones have read beyond.
-func (t *TensorBoard) goOn(step int) (err error) {
-	if err := t.train.restarted(step); err != nil || t.HParams == nil {
+func (t *TensorBoard) goOn(step int) error {
+	if err := t.files[trainFolder].restarted(step); err != nil || t.HParams == nil {
 		return err
 	}
-	t.run, err = newEventFile(t.Dir) // for the end of the session that the old one began
+	_, err := t.file(runFolder) // for the end of the session that the old one began
 	return err
 }
 
 func (t *TensorBoard) step(e pipeline.Step) error {
-	if t.train == nil {
-		return errNoBegin
-	}
 	t.rate = e.LearningRate
 	values := append(scores("batch_", e.Loss, e.Accuracy),
 		scalarValue("learning_rate", e.LearningRate),
@@ -174,24 +207,19 @@ func (t *TensorBoard) step(e pipeline.Step) error {
 	if e.GradNorm != 0 { // a model need not tell it
 		values = append(values, scalarValue("grad_norm", e.GradNorm))
 	}
-	return t.train.summary(e.Number, values...)
+	return t.write(trainFolder, e.Number, values...)
 }
 
 func (t *TensorBoard) epoch(e pipeline.Epoch) error {
-	if t.train == nil {
-		return errNoBegin
+	rate := scalarValue("epoch_learning_rate", t.rate)
+	err := t.write(trainFolder, e.Number, append(scores("epoch_", e.Train.Loss, e.Train.Accuracy), rate)...)
+	if err == nil && e.Validation != nil {
+		err = t.write(validationFolder, e.Number, scores("epoch_", e.Validation.Loss, e.Validation.Accuracy)...)
 	}
-	values := append(scores("epoch_", e.Train.Loss, e.Train.Accuracy), scalarValue("epoch_learning_rate", t.rate))
-	if err := t.train.summary(e.Number, values...); err != nil || e.Test == nil {
+	if err != nil || e.Test == nil {
 		return err
 	}
-	if t.validation == nil {
-		var err error
-		if t.validation, err = newEventFile(filepath.Join(t.Dir, validationFolder)); err != nil {
-			return err
-		}
-	}
-	if err := t.validation.summary(e.Number, scores("epoch_", e.Test.Loss, e.Test.Accuracy)...); err != nil || t.Classes == nil {
+	if err := t.write(t.tested, e.Number, scores("epoch_", e.Test.Loss, e.Test.Accuracy)...); err != nil || t.Classes == nil {
 		return err
 	}
 	picture, err := t.sketch.take(e.Number, e.Confusion)
@@ -210,5 +238,5 @@ func (t *TensorBoard) confusion(picture []byte) error {
 	if err != nil {
 		return err
 	}
-	return t.validation.summary(t.sketch.epoch, value)
+	return t.write(t.tested, t.sketch.epoch, value)
 }

@@ -445,7 +445,7 @@ func TestTensorBoardResumes(t *testing.T) {
 
 func TestTensorBoardSaysThatTheDiskIsFull(t *testing.T) {
 	full := devFull(t)
-	c := &TensorBoard{run: &eventFile{journal: &journal{file: full}}, train: &eventFile{journal: &journal{file: full}}}
+	c := &TensorBoard{files: map[string]*eventFile{runFolder: {journal: &journal{file: full}}, trainFolder: {journal: &journal{file: full}}}}
 	saysThatTheDiskIsFull(t, c)
 }
 

@@ -280,6 +280,9 @@ func (w *WandB) epoch(e pipeline.Epoch) error {
 		"epoch/train_accuracy": e.Train.Accuracy,
 		"epoch/seconds":        e.Duration.Seconds(),
 	}
+	if e.Validation != nil {
+		row["epoch/validation_loss"], row["epoch/validation_accuracy"] = e.Validation.Loss, e.Validation.Accuracy
+	}
 	if e.Test != nil {
 		row["epoch/test_loss"], row["epoch/test_accuracy"] = e.Test.Loss, e.Test.Accuracy
 	}

@@ -15,8 +15,9 @@ func (l lines) chart(title string) *plot.Plot {
 	chart := newChart(title)
 	addLine(chart, thin(l.steps), 1, paleBlue)
 	chart.Add(line(l.smoothed, 3, blue))
+	addLine(chart, l.validation, 2, green)
 	addLine(chart, l.test, 2, vermilion)
-	chart.Add(marks(l.train, draw.CircleGlyph{}, blue), marks(l.test, draw.BoxGlyph{}, vermilion))
+	chart.Add(marks(l.train, draw.CircleGlyph{}, blue), marks(l.validation, diamond, green), marks(l.test, draw.BoxGlyph{}, vermilion))
 	if len(l.steps) == 1 {
 		chart.Add(marks(l.steps, draw.CircleGlyph{}, blue)) // a line would not show
 	}
@@ -62,7 +63,7 @@ func marks(points plotter.XYs, shape draw.GlyphDrawer, c color.Color) *plotter.S
 
 // extent returns points between which all but the oddest steps lie.
 func (l lines) extent() plotter.XYs {
-	shown := slices.Concat(l.smoothed, l.train, l.test)
+	shown := slices.Concat(l.smoothed, l.train, l.validation, l.test)
 	if len(l.steps) > 0 {
 		low, high := usual(l.steps)
 		shown = append(shown, plotter.XY{X: shown[0].X, Y: low}, plotter.XY{X: shown[0].X, Y: high})

@@ -57,8 +57,10 @@ func compare(runs []Run, format Format) (*sheet, error) {
 var (
 	hues   = []color.Color{blue, vermilion, green, purple, sky, orange, ink}
 	shapes = []draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}, polygon{{X: 0, Y: 1.3}, {X: 1.15, Y: -0.7}, {X: -1.15, Y: -0.7}},
-		polygon{{X: 0, Y: 1.3}, {X: 1.3, Y: 0}, {X: 0, Y: -1.3}, {X: -1.3, Y: 0}}, polygon{{X: 0, Y: -1.3}, {X: 1.15, Y: 0.7}, {X: -1.15, Y: 0.7}}}
+		diamond, polygon{{X: 0, Y: -1.3}, {X: 1.15, Y: 0.7}, {X: -1.15, Y: 0.7}}}
 )
+
+var diamond = polygon{{X: 0, Y: 1.3}, {X: 1.3, Y: 0}, {X: 0, Y: -1.3}, {X: -1.3, Y: 0}}
 
 // polygon is a mark, its corners given in its radius.
 type polygon []vg.Point

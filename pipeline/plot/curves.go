@@ -24,9 +24,10 @@ type Step struct {
 
 // Epoch is what is known at the end of an epoch.
 type Epoch struct {
-	Step  int // the last step of the epoch
-	Train Score
-	Test  *Score // nil when nothing was tested
+	Step       int // the last step of the epoch
+	Train      Score
+	Validation *Score // nil when there was none
+	Test       *Score // nil when nothing was tested
 }
 
 // Score is a mean over examples.
@@ -101,8 +102,8 @@ func (s Score) accuracy() float64 { return s.Accuracy }
 
 // lines are what one panel shows of a run.
 type lines struct {
-	steps, smoothed plotter.XYs
-	train, test     plotter.XYs // by epoch
+	steps, smoothed         plotter.XYs
+	train, validation, test plotter.XYs // by epoch
 }
 
 func (r Run) lines(value func(Score) float64) lines {
@@ -112,11 +113,15 @@ func (r Run) lines(value func(Score) float64) lines {
 	}
 	for _, epoch := range r.Epochs {
 		l.train = append(l.train, plotter.XY{X: float64(epoch.Step), Y: value(epoch.Train)})
+		if epoch.Validation != nil {
+			l.validation = append(l.validation, plotter.XY{X: float64(epoch.Step), Y: value(*epoch.Validation)})
+		}
 		if epoch.Test != nil {
 			l.test = append(l.test, plotter.XY{X: float64(epoch.Step), Y: value(*epoch.Test)})
 		}
 	}
-	l.steps, l.train, l.test = finite(l.steps), thin(finite(l.train)), thin(finite(l.test))
+	l.steps, l.train = finite(l.steps), thin(finite(l.train))
+	l.validation, l.test = thin(finite(l.validation)), thin(finite(l.test))
 	l.smoothed = smooth(l.steps)
 	return l
 }

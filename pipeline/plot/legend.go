@@ -70,6 +70,9 @@ func (r Run) legend() legend {
 	if len(r.Epochs) > 0 {
 		entries = append(entries, entry{name: "train, mean of each epoch", color: blue, mark: draw.CircleGlyph{}})
 	}
+	if slices.ContainsFunc(r.Epochs, func(e Epoch) bool { return e.Validation != nil }) {
+		entries = append(entries, entry{name: "validation, after each epoch", color: green, width: 2, mark: diamond})
+	}
 	if slices.ContainsFunc(r.Epochs, func(e Epoch) bool { return e.Test != nil }) {
 		entries = append(entries, entry{name: "test, after each epoch", color: vermilion, width: 2, mark: draw.BoxGlyph{}})
 	}

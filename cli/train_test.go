@@ -305,3 +305,74 @@ func TestABatchLargerThanTheDataIsOneStep(t *testing.T) {
 		t.Errorf("train says %s", o.stdout)
 	}
 }
+
+func TestAValidationSplit(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	o := must(t, "train", "--model", modeltest.Dir(t, modeltest.Small), "--data", "synthetic", "--limit", "50", "--batch-size", "16", "--epochs", "2",
+		"--validation-split", "0.2", "--out", dir, "--json")
+	var trained struct {
+		Train, Validation, Test figures
+	}
+	o.lastLine(t, &trained)
+	if trained.Train.Examples != 40 || trained.Validation.Examples != 10 || trained.Test.Examples != 50 {
+		t.Errorf("train says %s", o.stdout)
+	}
+	rows := table(t, filepath.Join(dir, "metrics.csv"), "epoch", "step", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds",
+		"validation_loss", "validation_accuracy")
+	if len(rows) != 2 || rows[1][7] != decimal(trained.Validation.Loss) || rows[1][8] != decimal(trained.Validation.Accuracy) {
+		t.Errorf("metrics.csv has %v", rows)
+	}
+	if texts := textsOf(t, filepath.Join(dir, "plots", "training.svg")); !slices.Contains(texts, "validation, after each epoch") {
+		t.Errorf("the curve says %q", texts)
+	}
+	again := filepath.Join(t.TempDir(), "again.svg")
+	must(t, "plot", dir, "--out", again)
+	if read(t, again) != read(t, filepath.Join(dir, "plots", "training.svg")) {
+		t.Error("plot draws another picture")
+	}
+	check := unchanged(t, dir)
+	refused(t, run("train", "--model", modeltest.Dir(t, modeltest.Small), "--data", "synthetic", "--limit", "10", "--validation-split", "0.01",
+		"--out", filepath.Join(dir, "x")), 1, "--validation-split 0.01", "of 10")
+	check()
+}
+
+// With a learning rate of nearly 0 the loss does not fall.
+func TestARunThatStopsEarly(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	o := must(t, "train", "--model", modeltest.Dir(t, modeltest.Small), "--data", "synthetic", "--limit", "20", "--learning-rate", "1e-30",
+		"--epochs", "9", "--early-stopping", "2", "--plateau", "1", "--no-shuffle", "--out", dir)
+	if !strings.Contains(o.stderr, "stopped early: the loss has not fallen for 2 epochs\n") {
+		t.Errorf("it says %s", o.stderr)
+	}
+	steps := stepsOf(t, dir)
+	if len(steps) != 3 || steps[1][4] != "1e-30" || steps[2][4] != "1e-31" {
+		t.Errorf("steps.csv has %v", steps)
+	}
+	// It has come to its end.
+	if o := must(t, "train", "--out", dir, "--resume"); !strings.Contains(o.stderr, "is finished") {
+		t.Errorf("it says %s", o.stderr)
+	}
+}
+
+func TestSchedulesOnTheCommandLine(t *testing.T) {
+	for _, test := range []struct {
+		flags []string
+		want  []string
+	}{
+		{[]string{"--schedule", "linear"}, []string{"1", "0.75", "0.5", "0.25"}},
+		{[]string{"--schedule", "cosine"}, []string{"1", "0.853553391", "0.5", "0.146446609"}},
+		{[]string{"--warmup", "2"}, []string{"0.5", "1", "1", "1"}},
+		{[]string{"--warmup", "2", "--schedule", "linear"}, []string{"0.5", "0.75", "0.5", "0.25"}},
+	} {
+		dir := filepath.Join(t.TempDir(), "run")
+		must(t, append([]string{"train", "--model", modeltest.Dir(t, modeltest.Tiny), "--data", "synthetic", "--limit", "20", "--batch-size", "10",
+			"--epochs", "2", "--learning-rate", "1", "--out", dir, "--quiet"}, test.flags...)...)
+		var rates []string
+		for _, row := range stepsOf(t, dir) {
+			rates = append(rates, row[4])
+		}
+		if diff := cmp.Diff(test.want, rates); diff != "" {
+			t.Errorf("%v: %s", test.flags, diff)
+		}
+	}
+}

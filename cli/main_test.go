@@ -38,6 +38,8 @@ func TestMain(m *testing.M) {
 		os.Exit(cli.Main(os.Args, os.Stdout, os.Stderr))
 	case "replay":
 		os.Exit(replay(os.Args[1:]))
+	case "saver":
+		os.Exit(saver(os.Args[1:]))
 	case "python":
 		os.Exit(fakePython())
 	default:

@@ -170,6 +170,8 @@ func readState(c checkpoint.Checkpoint) (State, error) {
 		return state, damaged(fmt.Sprintf("it is of step %d", state.Step))
 	case state.Epoch < 1 || state.Batch < 0:
 		return state, damaged(fmt.Sprintf("it is in batch %d of epoch %d", state.Batch, state.Epoch))
+	case min(state.Seconds, state.TrainingSeconds, state.EpochSeconds) < 0 || min(state.Images, state.Sums.Examples, state.Sums.Correct) < 0:
+		return state, damaged("some of its numbers are negative")
 	}
 	return state, nil
 }

@@ -12,7 +12,7 @@ PURE := ./internal/... ./tfgo/tensor/... ./pipeline/... ./savedmodel/bundle/...
 NATIVE = $(filter-out $(shell go list $(PURE)),$(shell go list ./...))
 PY := .venv/bin/python
 
-.PHONY: help venv build quickstart test test-models race lint fmt golden bench bench-peers fuzz clean
+.PHONY: help venv build quickstart test test-models race lint fmt golden bench bench-peers soak fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -50,6 +50,12 @@ bench: build ## Go against Python and Keras, in turns (ten minutes)
 
 bench-peers: build ## Go against PyTorch, in turns; installs torch (7 GB) into build/peers
 	@scripts/bench_peers.sh
+
+# Each of these has a short form in make test.
+soak: build test-models ## kill 120 runs, crash in every call of a save, 100,000 steps, 200 loads (half an hour)
+	go test ./cli -count=1 -v -timeout 2h -run '^(TestARunSurvivesKills|TestASave.*|TestFilesThatWereChanged|TestALongRunLeavesNothing)$$' \
+		-kills 120 -crashes 0 -mutated 0 -leak-steps 100000
+	go test ./savedmodel -count=1 -v -timeout 1h -run '^TestLoadsLeaveNothing$$' -loads 200
 
 fuzz: build ## each fuzz target for a minute
 	@scripts/fuzz.sh 60s

@@ -1,11 +1,13 @@
 package savedmodel_test
 
 import (
+	"flag"
 	"os"
+	"os/exec"
 	"strconv"
-	"strings"
 	"testing"
 
+	"github.com/residual-go/residual/savedmodel"
 	"github.com/residual-go/residual/savedmodel/modeltest"
 	"github.com/residual-go/residual/tfgo/tensor"
 )
@@ -24,28 +26,54 @@ func TestMemoryIsFlatOver10000Steps(t *testing.T) {
 	var before int
 	for step := range warmUp + steps {
 		if step == warmUp {
-			before = residentKB(t)
+			before = modeltest.FootprintNow(t).ResidentKB
 		}
 		call(t, model, "train", inputs)
 	}
-	after := residentKB(t)
+	after := modeltest.FootprintNow(t).ResidentKB
 	t.Logf("resident memory: %d MB before, %d MB after %d steps", before/1024, after/1024, steps)
 	if grown := after - before; grown > 600*1024 {
 		t.Errorf("resident memory grew by %d MB in %d steps, from %d MB", grown/1024, steps, before/1024)
 	}
 }
 
-// residentKB is VmRSS of /proc/self/status.
-func residentKB(t *testing.T) int {
-	t.Helper()
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		t.Skip("there is no /proc here")
+// A model that is closed leaves nothing: less than 10 kB of memory, no goroutine
+// and no file. In a process of its own, whose malloc has one arena: another one
+// that it makes at some time would look like a leak.
+func TestLoadsLeaveNothing(t *testing.T) {
+	const arenas = "MALLOC_ARENA_MAX"
+	if os.Getenv(arenas) != "1" {
+		command := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestLoadsLeaveNothing$", "-test.v", "-loads", strconv.Itoa(*loads))
+		command.Env = append(os.Environ(), arenas+"=1")
+		output, err := command.CombinedOutput()
+		if t.Logf("%s", output); err != nil {
+			t.Error(err)
+		}
+		return
 	}
-	_, rest, _ := strings.Cut(string(status), "VmRSS:")
-	kb, err := strconv.Atoi(strings.Fields(rest)[0])
-	if err != nil {
-		t.Fatal(err)
+	const warmUp = 50
+	var before, after modeltest.Footprint
+	for i := range warmUp + *loads + 1 {
+		if i == warmUp {
+			before = modeltest.FootprintNow(t)
+		}
+		model, err := savedmodel.Open(modeltest.Dir(t, modeltest.Tiny), savedmodel.Options{Threads: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := model.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if i%50 == 0 {
+			after = modeltest.FootprintNow(t)
+			t.Logf("after %d loads: %+v", i, after)
+		}
 	}
-	return kb
+	perLoad := float64(after.ResidentKB-before.ResidentKB) / float64(*loads)
+	t.Logf("%.1f kB a load", perLoad)
+	if perLoad > 10 || after.Goroutines > before.Goroutines || after.Descriptors > before.Descriptors {
+		t.Errorf("%.1f kB a load; before %+v, after %+v", perLoad, before, after)
+	}
 }
+
+var loads = flag.Int("loads", 200, "how many loads TestLoadsLeaveNothing counts, beside the first 50")

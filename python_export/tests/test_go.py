@@ -99,6 +99,24 @@ def test_go_and_a_python_session_train_to_the_same_bit(
     assert any(go[key].tobytes() != start[key].tobytes() for key in go), "nothing was trained"
 
 
+def test_tensorflow_reads_a_checkpoint(trained: Path, tmp_path: Path, residual: Residual):
+    import tensorflow as tf
+
+    listed = residual("checkpoints", "list", trained, "--verify")["checkpoints"]
+    assert [(one["step"], one["valid"]) for one in listed] == [(20, True)]
+    checkpoint = tf.train.load_checkpoint(str(Path(listed[0]["path"]) / "variables"))
+    model = tf.train.load_checkpoint(str(trained / "model" / "1" / "variables" / "variables"))
+    names = checkpoint.get_variable_to_shape_map()
+    assert names == model.get_variable_to_shape_map()
+    for name in names:
+        if checkpoint.get_variable_to_dtype_map()[name] != tf.string:
+            assert checkpoint.get_tensor(name).tobytes() == model.get_tensor(name).tobytes(), name
+
+    residual("checkpoints", "export", "best", "--from", trained, "--out", tmp_path / "best")
+    best = tf.saved_model.load(str(tmp_path / "best")).signatures["serving_default"]
+    assert best(images=tf.zeros((2, 32, 32, 3), tf.uint8))["probabilities"].shape == (2, 10)
+
+
 def test_the_trained_model_predicts_the_same_in_python_and_in_go(
     trained: Path, folders: Path, residual: Residual
 ):

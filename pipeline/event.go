@@ -14,6 +14,7 @@ type Event interface{ isEvent() }
 type Begin struct {
 	Epochs             int
 	Step               int // the run's steps before; not 0 where it is resumed
+	Epoch              int // the first that is still to be told of
 	Batches            int // of an epoch
 	Examples           int // of an epoch
 	TestExamples       int // 0 when nothing is tested

@@ -41,7 +41,7 @@ func TestFitFillsItsEvents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	begin := pipeline.Begin{Epochs: 2, Batches: 3, Examples: 10, TestExamples: 6, BatchSize: 4}
+	begin := pipeline.Begin{Epochs: 2, Epoch: 1, Batches: 3, Examples: 10, TestExamples: 6, BatchSize: 4}
 	if diff := cmp.Diff(begin, r.events[0]); diff != "" {
 		t.Error(diff)
 	}

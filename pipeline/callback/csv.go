@@ -42,7 +42,8 @@ import (
 // is in its file when the next event comes, so that the files can be followed
 // and lose nothing when the program is killed. A file that exists already is
 // an error, and so is a row that cannot be written. A run that is resumed goes
-// on in its files; rows of steps that it does again are cut off.
+// on in its files; rows of steps that it does again are cut off. Where it was
+// resumed without a State, because writing had failed, rows may be missing.
 type CSV struct {
 	Dir string // "" is the working directory
 
@@ -62,7 +63,7 @@ var _ pipeline.Stateful = (*CSV)(nil)
 func (c *CSV) Handle(_ context.Context, event pipeline.Event) error {
 	switch e := event.(type) {
 	case pipeline.Begin:
-		return c.open(e.ValidationExamples > 0)
+		return c.open(e)
 	case pipeline.Step:
 		return c.steps.write(number(e.Number), number(e.Epoch), decimal(e.Loss), decimal(e.Accuracy),
 			decimal(e.LearningRate), decimal(perSecond(float64(e.Examples), e.Duration.Seconds())))
@@ -111,24 +112,50 @@ func (c *CSV) Restore(state json.RawMessage) error {
 // Close closes the files.
 func (c *CSV) Close(error) error { return errors.Join(c.steps.close(), c.metrics.close()) }
 
-func (c *CSV) open(validates bool) error {
+func (c *CSV) open(begin pipeline.Begin) error {
 	if err := os.MkdirAll(cmp.Or(c.Dir, "."), 0o755); err != nil {
 		return fmt.Errorf("make folder of metrics: %w", err)
 	}
 	var stepsErr, metricsErr error
 	steps, metrics := filepath.Join(c.Dir, "steps.csv"), filepath.Join(c.Dir, "metrics.csv")
-	if c.restored != nil {
-		c.steps, stepsErr = reopenTable(steps, c.restored.Steps)
-		c.metrics, metricsErr = reopenTable(metrics, c.restored.Metrics)
-		return errors.Join(stepsErr, metricsErr)
+	if _, err := os.Stat(steps); err == nil && begin.Step > 0 && c.restored == nil {
+		c.restored = &csvState{}
+		c.restored.Steps, stepsErr = markAfter(steps, begin.Step)
+		c.restored.Metrics, metricsErr = markAfter(metrics, begin.Epoch-1)
+		if err := errors.Join(stepsErr, metricsErr); err != nil {
+			return fmt.Errorf("resume metrics: %w", err)
+		}
 	}
-	c.steps, stepsErr = newTable(steps, "step", "epoch", "loss", "accuracy", "learning_rate", "images_per_second")
 	columns := []string{"epoch", "step", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds"}
-	if validates {
+	if begin.ValidationExamples > 0 {
 		columns = append(columns, "validation_loss", "validation_accuracy")
 	}
-	c.metrics, metricsErr = newTable(metrics, columns...)
+	var from csvState
+	if c.restored != nil {
+		from = *c.restored
+	}
+	c.steps, stepsErr = openTable(steps, c.restored != nil, from.Steps, "step", "epoch", "loss", "accuracy", "learning_rate", "images_per_second")
+	c.metrics, metricsErr = openTable(metrics, c.restored != nil, from.Metrics, columns...)
 	return errors.Join(stepsErr, metricsErr)
+}
+
+// markAfter returns how far a file had come when it had the row that begins
+// with the number last, or the last one before that.
+func markAfter(path string, last int) (mark, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return mark{}, err
+	}
+	size := 0
+	for line := range bytes.Lines(data) {
+		first, _, _ := bytes.Cut(line, []byte(","))
+		n, err := strconv.Atoi(string(first))
+		if line[len(line)-1] != '\n' || size > 0 && (err != nil || n > last) { // the first row has the names
+			break
+		}
+		size += len(line)
+	}
+	return mark{int64(size)}, nil
 }
 
 // table is a file of rows. A nil table has none.
@@ -137,21 +164,24 @@ type table struct {
 	row bytes.Buffer
 }
 
-func newTable(path string, names ...string) (*table, error) {
-	file, err := newJournal(path)
+// openTable makes a file with a row of names, or takes one that is there back to
+// a mark.
+func openTable(path string, there bool, m mark, names ...string) (*table, error) {
+	var file *journal
+	var err error
+	if there {
+		file, err = reopenJournal(path, m)
+	} else {
+		file, err = newJournal(path)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("create metrics: %w", err)
+		return nil, fmt.Errorf("open metrics: %w", err)
 	}
 	t := &table{journal: file}
-	return t, t.write(names...)
-}
-
-func reopenTable(path string, m mark) (*table, error) {
-	file, err := reopenJournal(path, m)
-	if err != nil {
-		return nil, fmt.Errorf("resume metrics: %w", err)
+	if m.Bytes > 0 {
+		return t, nil
 	}
-	return &table{journal: file}, nil
+	return t, t.write(names...)
 }
 
 // write appends a row.

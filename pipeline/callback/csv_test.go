@@ -155,6 +155,49 @@ func TestCSVDoesNotOverwrite(t *testing.T) {
 	}
 }
 
+// A run whose tables could not be written goes on in them when it is resumed.
+func TestCSVWithoutAState(t *testing.T) {
+	for _, test := range []struct {
+		steps, metrics         string
+		wantSteps, wantMetrics []string // the first fields
+	}{
+		{"step,epoch\n1,1\n2,1\n3,1\n", "epoch,step\n1,3\n", []string{"step", "1", "2", "3", "5"}, []string{"epoch", "1", "2"}},
+		{"step,epoch\n1,1\n4,2\n5,2\n6,2\n", "epoch,step\n1,3\n2,6\n", []string{"step", "1", "4", "5"}, []string{"epoch", "1", "2"}},
+		{"step,epoch\n1,1\n2,", "epo", []string{"step", "1", "5"}, []string{"epoch", "2"}},
+	} {
+		dir := t.TempDir()
+		steps, metrics := filepath.Join(dir, "steps.csv"), filepath.Join(dir, "metrics.csv")
+		if err := errors.Join(os.WriteFile(steps, []byte(test.steps), 0o644), os.WriteFile(metrics, []byte(test.metrics), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		c := &CSV{Dir: dir}
+		for _, event := range []pipeline.Event{
+			pipeline.Begin{Epochs: 2, Step: 4, Epoch: 2, Batches: 3}, pipeline.Step{Number: 5, Epoch: 2}, pipeline.Epoch{Number: 2, Step: 6},
+		} {
+			if err := c.Handle(context.Background(), event); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.Close(nil); err != nil {
+			t.Fatal(err)
+		}
+		for path, want := range map[string][]string{steps: test.wantSteps, metrics: test.wantMetrics} {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for line := range strings.Lines(string(data)) {
+				first, _, _ := strings.Cut(line, ",")
+				got = append(got, first)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s: %s", filepath.Base(path), diff)
+			}
+		}
+	}
+}
+
 func TestCSVMakesItsFolder(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "runs", "one")
 	c := &CSV{Dir: dir}

@@ -48,8 +48,8 @@ func (p *Progress) Handle(_ context.Context, event pipeline.Event) error {
 	switch e := event.(type) {
 	case pipeline.Begin:
 		p.begin = e
-		if next := 1 + e.Step/max(1, e.Batches); next <= e.Epochs { // of a resumed run, not always the first
-			p.open(p.train(next), e.Batches)
+		if e.Epoch <= e.Epochs { // there is nothing left of a run that was resumed at its end
+			p.open(p.train(max(1, e.Epoch)), e.Batches)
 		}
 	case pipeline.Step:
 		p.training.add(e.Examples, e.Duration)

@@ -292,27 +292,6 @@ func TestCSVCloseWithoutEvents(t *testing.T) {
 	}
 }
 
-// What a resumed run will do: open the same files and write on.
-func TestCSVRowsCanBeAppended(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "steps.csv")
-	one, err := newTable(path, "step", "loss")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = one.write("1", "2.5")
-	_ = one.close()
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	two := &table{journal: &journal{file: file}}
-	_ = two.write("2", "2.25")
-	_ = two.close()
-	if diff := cmp.Diff("step,loss\n1,2.5\n2,2.25\n", string(readFile(t, path))); diff != "" {
-		t.Error(diff)
-	}
-}
-
 func BenchmarkCSVStep(b *testing.B) {
 	c := &CSV{Dir: b.TempDir()}
 	_ = c.Handle(context.Background(), pipeline.Begin{})

@@ -1,7 +1,7 @@
 package cli
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"time"
 
@@ -28,7 +28,7 @@ func checkpointsCommand() *cli.Command {
 				ArgsUsage: "RUN",
 				UsageText: "residual checkpoints list runs/first --verify",
 				Flags: []cli.Flag{
-					&cli.BoolFlag{Name: verifyName, Usage: "hold every file against its SHA-256, not only its size; damage is exit code 1"},
+					&cli.BoolFlag{Name: verifyName, Usage: "hold every file against its SHA-256, not only its size"},
 					jsonFlag,
 				},
 				Action: listCheckpoints,
@@ -111,7 +111,7 @@ func listCheckpoints(c *cli.Context) error {
 	} else {
 		err = result.print(c)
 	}
-	if err == nil && damaged > 0 && result.Verified {
+	if err == nil && damaged > 0 {
 		return fmt.Errorf("%d of %s of %s cannot be used", damaged, formatNumber(len(all), "checkpoint"), run)
 	}
 	return err
@@ -127,7 +127,7 @@ func look(one checkpoint.Checkpoint, verify bool) listed {
 	l.Bytes, l.Saved, _ = one.Size() // of what is there
 	problem := check()
 	saved, err := pipeline.ReadSaved(one)
-	if problem = errors.Join(problem, err); problem != nil {
+	if problem = cmp.Or(problem, err); problem != nil {
 		l.Problem = oneLine(problem.Error())
 	}
 	l.Valid = problem == nil
@@ -148,22 +148,40 @@ func (r checkpointsResult) print(c *cli.Context) error {
 		if m == nil || m.Examples == 0 {
 			return "-"
 		}
-		return fmt.Sprintf("%.4f  %s", m.Loss, formatPercent(m.Accuracy))
+		return fmt.Sprintf("%.4f %s", m.Loss, formatPercent(m.Accuracy))
 	}
-	rows := [][]string{{"step", "epoch", "batch", "train loss", "validation loss", "test loss", "size", "saved", "state"}}
+	rows := [][]string{{"step", "epochs", "batch", "train loss", "validation", "test", "size", "age", "state"}}
 	for _, l := range r.Checkpoints {
 		state := "whole"
-		if !l.Valid {
+		switch {
+		case !l.Valid:
 			state = l.Problem
-		} else if l.Best {
-			state += ", the best"
+		case !r.Verified:
+			state = "sizes right"
+		}
+		if l.Valid && l.Best {
+			state += ", best"
 		}
 		rows = append(rows, []string{
-			fmt.Sprint(l.Step), fmt.Sprint(l.Epoch), fmt.Sprint(l.Batch), figures(l.Train), figures(l.Validation), figures(l.Test),
-			formatBytes(l.Bytes), l.Saved.Local().Format(time.DateTime), state,
+			fmt.Sprint(l.Step), fmt.Sprint(max(0, l.Epoch-1)), fmt.Sprint(l.Batch), figures(l.Train), figures(l.Validation), figures(l.Test),
+			formatBytes(l.Bytes), age(l.Saved), state,
 		})
 	}
 	return printLine(c, "%s", trimEnd(table(withoutEmpty(rows))))
+}
+
+// age is roughly how long ago something was.
+func age(when time.Time) string {
+	d := time.Since(when)
+	for _, unit := range []struct {
+		of   time.Duration
+		name string
+	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "min"}} {
+		if d >= unit.of {
+			return fmt.Sprintf("%d %s", d/unit.of, unit.name)
+		}
+	}
+	return fmt.Sprintf("%d s", max(0, d/time.Second))
 }
 
 // withoutEmpty leaves out the columns in which all rows but the head have "-".

@@ -100,7 +100,7 @@ func (r runDir) assemble(from *pipeline.Saved, dir string) error {
 	if err := os.CopyFS(dir, os.DirFS(r.graph())); err != nil {
 		return err
 	}
-	files, err := filepath.Glob(from.Variables() + ".*")
+	entries, err := os.ReadDir(from.Path)
 	if err != nil {
 		return err
 	}
@@ -108,8 +108,12 @@ func (r runDir) assemble(from *pipeline.Saved, dir string) error {
 	if err := os.MkdirAll(variables, 0o755); err != nil {
 		return err
 	}
-	for _, file := range files {
-		if err := copyFile(file, filepath.Join(variables, filepath.Base(file))); err != nil {
+	for _, entry := range entries {
+		file := filepath.Join(from.Path, entry.Name())
+		if !strings.HasPrefix(file, from.Variables()+".") {
+			continue
+		}
+		if err := copyFile(file, filepath.Join(variables, entry.Name())); err != nil {
 			return err
 		}
 	}

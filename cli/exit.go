@@ -64,7 +64,7 @@ func withSignals(parent context.Context) (context.Context, func()) {
 }
 
 // errMaxTime is the cause of a context whose --max-time is over.
-var errMaxTime = errors.New("the time of --max-time is over")
+var errMaxTime = errors.New("--max-time was over")
 
 // withMaxTime ends the command's context after --max-time, if that is given.
 func withMaxTime(c *cli.Context) (stop func(), err error) {
@@ -106,16 +106,17 @@ func onSignal(which os.Signal) (came <-chan struct{}, stop func()) {
 
 func exitCode(ctx context.Context, err error) int {
 	var (
-		usage  *usageError
-		caught signalError
-		silent silentExit
+		usage   *usageError
+		caught  signalError
+		silent  silentExit
+		stopped *stoppedError
 	)
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.Is(err, errMaxTime):
+	case errors.As(err, &stopped) && errors.Is(err, context.DeadlineExceeded): // stoppedError is only of the command's own context
 		return exitMaxTime
 	case errors.Is(err, context.Canceled) && errors.As(context.Cause(ctx), &caught):
 		return exitSignal + int(caught.signal)
@@ -134,7 +135,13 @@ func (e silentExit) Error() string { return fmt.Sprintf("exit status %d", int(e)
 // describe tells of an error in one line, with what happened in place of
 // "context canceled".
 func describe(ctx context.Context, err error) string {
-	if errors.Is(err, context.Canceled) && context.Cause(ctx) != nil {
+	var stopped *stoppedError
+	switch {
+	case errors.As(err, &stopped) && errors.Is(err, context.DeadlineExceeded):
+		return errMaxTime.Error() + " " + stopped.Error()
+	case errors.As(err, &stopped) && context.Cause(ctx) != nil:
+		return context.Cause(ctx).Error() + " " + stopped.Error()
+	case errors.Is(err, context.Canceled) && context.Cause(ctx) != nil:
 		return context.Cause(ctx).Error()
 	}
 	return oneLine(err.Error())

@@ -167,7 +167,7 @@ func TestLogsThatFailDoNotEndARun(t *testing.T) {
 	until(t, "two warnings", func() bool { return strings.Count(read(t, s.stderr), "\n") == 2 })
 	s.signal(t, syscall.SIGTERM)
 	o := s.wait(t)
-	if o.code != 143 || strings.Count(o.stderr, "residual: warning: ") != 2 || !strings.HasSuffix(o.stderr, "\nresidual: terminated\n") {
+	if o.code != 143 || strings.Count(o.stderr, "residual: warning: ") != 2 || !strings.Contains(o.stderr, "\nresidual: terminated after step ") {
 		t.Errorf("exit code %d: %s", o.code, o.stderr)
 	}
 	for _, want := range []string{"write W&B picture", "write training curve", "the training itself is not affected"} {

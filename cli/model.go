@@ -25,10 +25,7 @@ func inspectModel(c *cli.Context, signatures ...string) (*savedmodel.Info, tfgo.
 	dir := c.String(modelFlag.Name)
 	info, err := savedmodel.Inspect(dir)
 	if err != nil {
-		if state, stateErr := runDir(dir).progress(); stateErr == nil && state == unfinished {
-			err = fmt.Errorf("%w: the run is not finished; residual checkpoints export last --from %s --out DIR makes a model of its last checkpoint", err, dir)
-		}
-		return nil, session, err
+		return nil, session, ofUnfinished(err, dir)
 	}
 	return info, session, needSignatures(info, signatures...)
 }
@@ -44,7 +41,19 @@ func inspectArgument(c *cli.Context) (*savedmodel.Info, error) {
 	case dir == "":
 		return nil, needFlag(c, modelFlag)
 	}
-	return savedmodel.Inspect(dir)
+	info, err := savedmodel.Inspect(dir)
+	return info, ofUnfinished(err, dir)
+}
+
+// ofUnfinished says what to do about a run that has no model yet.
+func ofUnfinished(err error, dir string) error {
+	if err == nil {
+		return nil
+	}
+	if state, stateErr := runDir(dir).progress(); stateErr != nil || state != unfinished {
+		return err
+	}
+	return fmt.Errorf("%w: the run is not finished; residual checkpoints export last --from %s --out DIR makes a model of its last checkpoint", err, dir)
 }
 
 // needSignatures says what a model lacks.

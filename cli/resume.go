@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -55,8 +57,10 @@ type site struct {
 	finished bool       // there is nothing left to do
 	// saved is where the run goes on; nil at the beginning, also of a run that
 	// was killed before its first checkpoint.
-	saved *pipeline.Saved
-	lock  *disk.Lock
+	saved   *pipeline.Saved
+	filled  []string // flags that were not given and are the run's
+	damaged []error  // what is wrong with newer checkpoints
+	lock    *disk.Lock
 	// remove takes a new directory away again; nil for one that was there.
 	remove func() error
 }
@@ -69,6 +73,9 @@ func (s *site) Close() error { return s.lock.Close() }
 func findSite(c *cli.Context) (*site, error) {
 	mode := *c.Generic(resumeName).(*resumeMode)
 	s := &site{dir: runDir(outPath(c))}
+	if mode == startOnly && c.Bool(overrideName) {
+		return nil, usagef(c, "--%s is for a run that goes on: it needs --%s", overrideName, resumeName)
+	}
 	if s.dir == "" {
 		if mode != startOnly {
 			return nil, usagef(c, "--%s needs --out: the run directory to go on in", resumeName)
@@ -87,19 +94,64 @@ func findSite(c *cli.Context) (*site, error) {
 	case mode == startOnly:
 		return nil, s.refuse(c, state)
 	}
-	if state == unfinished {
-		if s.lock, err = s.dir.lock(); err != nil {
-			return nil, err
-		}
-		if state, err = s.dir.progress(); err != nil { // it may have come to its end meanwhile
-			return nil, errors.Join(err, s.Close())
-		}
-	}
-	s.finished = state == finished
-	if err := s.open(c); err != nil {
+	if err := s.take(c, state); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// take takes over the run that is there.
+func (s *site) take(c *cli.Context, state progress) (err error) {
+	if err := s.read(c, state); err != nil {
+		return err
+	}
+	if state == finished {
+		changes := s.before.given(c)
+		if len(changes) == 0 {
+			s.finished = true
+			return nil
+		}
+		if !c.Bool(overrideName) {
+			return usagef(c, "%s is finished, and had other settings: %s; --%s goes on with it, with these", s.dir, changes, overrideName)
+		}
+	}
+	if s.lock, err = s.dir.lock(); err != nil {
+		return err
+	}
+	now, err := s.dir.progress()
+	if err != nil {
+		return err
+	}
+	if err := s.read(c, now); err != nil { // another process may have gone on meanwhile
+		return err
+	}
+	if now == finished && state == unfinished {
+		s.finished = true
+		return nil
+	}
+	if s.saved == nil {
+		if err := s.checkNothingIsLost(c.Context, now); err != nil {
+			return err
+		}
+	} else if state == finished {
+		s.saved.Done = false // it is to go on beyond its end
+	}
+	for _, err := range s.damaged {
+		warn(c, "%v; going on from step %d, the one before", err, s.saved.Step)
+	}
+	s.filled, err = s.before.fill(c)
+	return err
+}
+
+// checkNothingIsLost refuses to begin a run again that must have had a checkpoint.
+func (s *site) checkNothingIsLost(ctx context.Context, state progress) error {
+	_, missing := os.Stat(s.dir.checkpoints())
+	course, err := s.dir.read(ctx)
+	if state == unfinished && missing == nil && (err != nil || len(course.Epochs) == 0) {
+		return nil
+	}
+	return fmt.Errorf("resume run: %s has taken %s, and there is no checkpoint in %s: bring that back, or remove %[1]s to start over",
+		s.dir, formatNumber(len(course.Steps), "step"), s.dir.checkpoints())
 }
 
 // refuse says what is there, and what to do about it.
@@ -132,29 +184,30 @@ func ago(path string) string {
 	return fmt.Sprintf(", saved %s ago", time.Since(info.ModTime()).Round(time.Second))
 }
 
-// open reads the run that is there.
-func (s *site) open(c *cli.Context) error {
+// read reads the config and the newest checkpoint of the run that is there.
+func (s *site) read(c *cli.Context, state progress) error {
 	config, err := s.dir.readConfig()
 	if err != nil {
 		return err
 	}
 	s.before = &config
-	saved, damaged, err := pipeline.LastSaved(s.dir.checkpoints())
-	switch {
-	case err == nil:
-		s.saved = saved
-	case s.finished: // nothing needs them any more
-	case errors.Is(err, checkpoint.ErrNone) && len(damaged) == 0: // killed before the first
-	default:
-		return fmt.Errorf("resume run: %w", errors.Join(append([]error{err}, damaged...)...))
-	}
-	if s.finished {
+	s.saved, s.damaged, err = pipeline.LastSaved(s.dir.checkpoints())
+	if err == nil || state == finished || errors.Is(err, checkpoint.ErrNone) && len(s.damaged) == 0 { // killed before the first
 		return nil
 	}
-	for _, err := range damaged {
-		warn(c, "%v; going on from step %d, the one before", err, saved.Step)
+	more := ""
+	if n := len(s.damaged); n > 1 {
+		more = fmt.Sprintf(", and so with %s more", formatCount(n-1))
 	}
-	return config.fill(c)
+	return fmt.Errorf("resume run: %w: %w%s", err, errors.Join(s.damaged[:min(1, len(s.damaged))]...), more)
+}
+
+// moved says where a path came from that leads nowhere.
+func (s *site) moved(err error, flag string) error {
+	if s.before == nil || isStop(err) || !slices.Contains(s.filled, flag) {
+		return err
+	}
+	return fmt.Errorf("%w (that is what %s says: if it was moved, give --%s)", err, s.dir.config(), flag)
 }
 
 // prepare makes the run directory and writes config, or takes it over from the
@@ -182,17 +235,24 @@ func (s *site) prepare(c *cli.Context, t *training, config runConfig) (err error
 	config.Resumed = append(s.before.Resumed, resumption{
 		Time: now(), Step: step, Changed: s.before.changes(config), Versions: changedVersions(s.before.Versions, config.Versions),
 	})
-	where := "from the beginning: it had no checkpoint yet"
+	where := "from the beginning: it has no checkpoint"
 	if s.saved != nil {
 		where = fmt.Sprintf("after step %d, from %s", step, s.saved.Path)
 	}
 	note(c, "going on with %s %s", s.dir, where)
-	return s.dir.writeConfig(config)
+	if err := s.dir.writeConfig(config); err != nil {
+		return err
+	}
+	// Of a run that was finished and goes on.
+	if err := disk.Remove(s.dir.model()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("go on with a finished run: %w", err)
+	}
+	return nil
 }
 
 // rewind removes what a run has written that has no checkpoint.
 func (r runDir) rewind() error {
-	for _, name := range []string{"steps.csv", "metrics.csv", "plots", "tensorboard", "wandb", "checkpoints", "model"} {
+	for _, name := range []string{"steps.csv", "metrics.csv", "plots", "tensorboard", "wandb"} {
 		if err := os.RemoveAll(filepath.Join(string(r), name)); err != nil {
 			return fmt.Errorf("start run again: %w", err)
 		}
@@ -244,3 +304,39 @@ func (s *site) course(ctx context.Context) plot.Run {
 	run.Epochs = run.Epochs[:min(len(run.Epochs), s.saved.Epoch-1)]
 	return run
 }
+
+// guard keeps a run from writing checkpoints to where its directory no longer
+// is.
+type guard struct {
+	site *site
+	warn func(error)
+	told bool
+}
+
+var _ pipeline.Stateful = (*guard)(nil)
+
+func (g *guard) check() error {
+	if g.site.lock.Check() != nil {
+		return fmt.Errorf("%s was moved or removed while the run is in it: bring it back there, or the steps from now on are lost", g.site.dir)
+	}
+	return nil
+}
+
+// Handle warns once.
+func (g *guard) Handle(_ context.Context, event pipeline.Event) error {
+	if _, ok := event.(pipeline.Epoch); !ok || g.told {
+		return nil
+	}
+	if err := g.check(); err != nil {
+		g.told = true
+		g.warn(err)
+	}
+	return nil
+}
+
+func (g *guard) Close(error) error             { return nil }
+func (g *guard) StateName() string             { return "run_directory" }
+func (g *guard) Restore(json.RawMessage) error { return nil }
+
+// State fails where a checkpoint would not be one of this run.
+func (g *guard) State() (json.RawMessage, error) { return nil, g.check() }

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -88,7 +89,7 @@ func TestARunThatIsThereIsToldOf(t *testing.T) {
 	images := filepath.Join(t.TempDir(), "images")
 	must(t, "data", "unpack", "--data", "synthetic", "--limit", "60", "--out", images)
 	refused(t, run("train", "--out", dir, "--resume", "--data", images), 1, "training data of "+images, "60 images with the fingerprint")
-	refused(t, run("train", "--out", dir, "--resume", "--override", "--seed", "6"), 1, "the seed, in the middle of epoch", "it was 5, it is 6")
+	refused(t, run("train", "--out", dir, "--resume", "--override", "--seed", "6"), 1, "the seed, which can change only between epochs", "it was 5, it is 6")
 	check()
 }
 
@@ -138,7 +139,31 @@ func TestAResumedRunIsTheSameRun(t *testing.T) {
 		t.Errorf("two reports of the same: %s", diff)
 	}
 	refused(t, run("train", "--model", "m", "--data", "synthetic", "--out", dir), 2, dir, "finished", "model/1")
+	refused(t, run("train", "--out", dir, "--resume", "--epochs", "5"), 2, dir+" is finished", "--epochs 5, which was 4", "--override")
 	check()
+
+	// It can go on beyond its end, as if it had been longer from the start.
+	longer := filepath.Join(t.TempDir(), "longer")
+	for _, args := range [][]string{
+		{"train", "--out", dir, "--resume", "--epochs", "5", "--override", "--quiet"},
+		{"train", "--model", modeltest.Dir(t, modeltest.Small), "--data", "synthetic", "--limit", "60", "--batch-size", "16", "--epochs", "5",
+			"--threads", "1", "--seed", "5", "--out", longer, "--quiet"},
+	} {
+		if o := finish(t, process(t, args)); o.code != 0 {
+			t.Fatalf("exit code %d: %s", o.code, o.stderr)
+		}
+	}
+	steps, weights = result(t, dir)
+	wantSteps, wantWeights = result(t, longer)
+	if weights != wantWeights || steps != wantSteps {
+		t.Errorf("it went on as another run: %s", cmp.Diff(wantSteps, steps))
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "checkpoints")); err != nil {
+		t.Fatal(err)
+	}
+	if o := must(t, "train", "--out", dir, "--resume"); strings.Contains(o.stdout, "accuracy") || !strings.Contains(o.stdout, dir+"/model/1") {
+		t.Errorf("without its checkpoints it says %s", o.stdout)
+	}
 }
 
 func TestOverride(t *testing.T) {
@@ -197,9 +222,18 @@ func TestPlacesWhereARunBegins(t *testing.T) {
 // Killed before its first checkpoint, a run begins again, in the same files.
 func TestARunWithoutACheckpointBeginsAgain(t *testing.T) {
 	dir := stopped(t)
-	if err := os.RemoveAll(filepath.Join(dir, "checkpoints")); err != nil {
+	checkpoints := filepath.Join(dir, "checkpoints")
+	if err := os.Rename(checkpoints, checkpoints+".lost"); err != nil {
 		t.Fatal(err)
 	}
+	// A disk that is not mounted is no reason to begin again.
+	refused(t, run("train", "--out", dir, "--resume=auto"), 1, dir, "there is no checkpoint in "+checkpoints, "start over")
+	if err := os.Mkdir(checkpoints, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, run("train", "--out", dir, "--resume=auto"), 1, dir, "there is no checkpoint in "+checkpoints, "start over")
+	head, _, _ := strings.Cut(read(t, filepath.Join(dir, "metrics.csv")), "\n")
+	write(t, filepath.Join(dir, "metrics.csv"), []byte(head+"\n")) // no epoch is whole
 	refused(t, run("train", "--model", "m", "--data", "synthetic", "--out", dir), 2, "it has no checkpoint yet", "--resume")
 	o := must(t, "train", "--out", dir, "--resume=auto")
 	if !strings.Contains(o.stderr, "from the beginning") || len(stepsOf(t, dir)) != 16 || len(epochsOf(t, dir)) != 4 {
@@ -248,7 +282,7 @@ func TestNoCheckpointIsWhole(t *testing.T) {
 	}
 	check := unchanged(t, dir)
 	for _, flag := range []string{"--resume", "--resume=auto"} { // hours of work are not thrown away without being asked
-		refused(t, run("train", "--out", dir, flag), 1, append(found, "no checkpoint is whole")...)
+		refused(t, run("train", "--out", dir, flag), 1, found[len(found)-1], "no checkpoint is whole", fmt.Sprintf("and so with %d more", len(found)-1))
 	}
 	refused(t, run("checkpoints", "export", "last", "--from", dir, "--out", filepath.Join(t.TempDir(), "x")), 1, append(found, "no checkpoint is whole")...)
 	check()
@@ -284,24 +318,101 @@ func TestSIGUSR1SavesACheckpoint(t *testing.T) {
 	}
 }
 
+// A model and data that were given from another directory are found from here.
+func TestAResumeFromAnotherDirectory(t *testing.T) {
+	root := t.TempDir()
+	if err := os.CopyFS(filepath.Join(root, "models", "small"), os.DirFS(modeltest.Dir(t, modeltest.Small))); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(root)
+	must(t, "data", "unpack", "--data", "synthetic", "--limit", "20", "--out", "images")
+	must(t, "train", "--model", "models/small", "--data", "images", "--epochs", "1", "--out", "run[1]", "--quiet")
+	t.Chdir(t.TempDir())
+	dir := filepath.Join(root, "run[1]")
+	must(t, "train", "--out", dir, "--resume", "--override", "--epochs", "2", "--quiet")
+	must(t, "checkpoints", "export", "last", "--from", dir, "--out", "a*[b]")
+	must(t, "evaluate", "--model", "a*[b]", "--data", "synthetic", "--limit", "10", "--quiet")
+	if err := os.Rename(filepath.Join(root, "models"), filepath.Join(root, "moved")); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, run("train", "--out", dir, "--resume", "--override", "--epochs", "3"), 1, "models/small", dir+"/config.json", "give --model")
+	must(t, "train", "--out", dir, "--resume", "--override", "--epochs", "3", "--model", filepath.Join(root, "moved", "small"), "--quiet")
+}
+
+func TestARunWhoseDirectoryIsMoved(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	s := endless(t, dir)
+	if err := os.Rename(dir, dir+".moved"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "a warning", func() bool { return strings.Contains(read(t, s.stderr), dir+" was moved or removed") })
+	s.signal(t, syscall.SIGINT)
+	o := s.wait(t)
+	if o.code != 1 || !strings.Contains(o.stderr, "the last checkpoint is of step") {
+		t.Errorf("exit code %d: %s", o.code, o.stderr[max(0, len(o.stderr)-500):])
+	}
+	if _, err := os.Stat(filepath.Join(dir, "checkpoints")); err == nil {
+		t.Error("there are checkpoints where the run is not any more")
+	}
+	must(t, "checkpoints", "list", dir+".moved", "--verify")
+}
+
+func TestPlacesThatAreNoRun(t *testing.T) {
+	whole := stopped(t)
+	for _, test := range []struct {
+		name  string
+		setup func(t *testing.T, dir string) error
+		wants []string
+	}{
+		{"an empty model", func(_ *testing.T, dir string) error { return os.MkdirAll(filepath.Join(dir, "model", "1"), 0o755) }, []string{"model/1", "remove it"}},
+		{"a file for a model", func(t *testing.T, dir string) error { write(t, filepath.Join(dir, "model", "1"), nil); return nil }, []string{"model/1", "remove it"}},
+		{"a file for the models", func(t *testing.T, dir string) error { write(t, filepath.Join(dir, "model"), nil); return nil }, []string{"model: not a directory"}},
+		{"checkpoints without a config", func(_ *testing.T, dir string) error { return os.Remove(filepath.Join(dir, "config.json")) }, []string{"no run"}},
+		{"a link for checkpoints", func(_ *testing.T, dir string) error {
+			checkpoints := filepath.Join(dir, "checkpoints")
+			return errors.Join(os.RemoveAll(checkpoints), os.Symlink("/nowhere/at/all", checkpoints))
+		}, []string{"no checkpoint in"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := copyOf(t, whole)
+			if err := test.setup(t, dir); err != nil {
+				t.Fatal(err)
+			}
+			check := unchanged(t, dir)
+			for _, flag := range []string{"--resume", "--resume=auto"} {
+				refused(t, run("train", "--out", dir, flag), 1, append(test.wants, dir)...)
+			}
+			check()
+		})
+	}
+	// The lock may be a link.
+	linked := copyOf(t, whole)
+	lock := filepath.Join(linked, ".lock")
+	if err := errors.Join(os.Remove(lock), os.Symlink(filepath.Join(t.TempDir(), "lock"), lock)); err != nil {
+		t.Fatal(err)
+	}
+	must(t, "train", "--out", linked, "--resume", "--quiet")
+}
+
 func TestMaxTimeEndsARunInGoodOrder(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	args := []string{"train", "--model", modeltest.Dir(t, modeltest.Tiny), "--data", "synthetic", "--limit", "50", "--epochs", "100000000",
 		"--out", dir, "--max-time", "2s", "--json"}
 	o := finish(t, process(t, args))
-	if o.code != 75 || !strings.HasSuffix(o.stderr, "goes on from there\nresidual: the time of --max-time is over\n") {
+	if o.code != 75 || !strings.Contains(o.stderr, "\nresidual: --max-time was over after step ") || !strings.HasSuffix(o.stderr, "goes on from there\n") {
 		t.Errorf("exit code %d: %s", o.code, o.stderr)
 	}
 	var trained trainOutcome
 	if o.lastLine(t, &trained); trained.Steps != lastStep(t, dir) || trained.Steps == 0 || trained.Model != "" {
 		t.Errorf("it says %s, its last checkpoint is of step %d", o.stdout, lastStep(t, dir))
 	}
-	// Too short for a start: nothing is left.
+	// Too short for a step: to start it again would go on for ever.
 	empty := filepath.Join(t.TempDir(), "none")
-	o = finish(t, process(t, append(args, "--out", empty, "--max-time", "1ms")))
-	if _, err := os.Stat(empty); o.code != 75 || err == nil {
-		t.Errorf("exit code %d: %s; %v", o.code, o.stderr, err)
+	refused(t, finish(t, process(t, append(args, "--out", empty, "--max-time", "1ms"))), 1, "--max-time 1ms was over before the next step")
+	if _, err := os.Stat(empty); err == nil {
+		t.Error("it left something")
 	}
+	refused(t, finish(t, process(t, []string{"train", "--out", dir, "--resume", "--quiet", "--max-time", "1ms"})), 1, "--max-time 1ms was over before the next step")
 }
 
 func TestCheckpointsExport(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -21,6 +22,7 @@ import (
 type runConfig struct {
 	Format           int               `json:"format"` // 1
 	Started          time.Time         `json:"started"`
+	Directory        string            `json:"directory"` // that model and data are relative to, if they are
 	Model            string            `json:"model"`
 	ModelFingerprint string            `json:"model_fingerprint"` // see savedmodel.Info.Fingerprint
 	Recipe           string            `json:"recipe"`            // "" where there is none
@@ -67,9 +69,11 @@ type resumption struct {
 func now() time.Time { return time.Now().UTC().Truncate(time.Second) }
 
 func (t *training) config(c *cli.Context) runConfig {
+	directory, _ := os.Getwd() // "" where it was removed
 	config := runConfig{
 		Format:           1,
 		Started:          now(),
+		Directory:        directory,
 		Model:            t.info.Dir,
 		ModelFingerprint: t.info.Fingerprint,
 		Recipe:           t.info.Metadata.Recipe,
@@ -189,18 +193,35 @@ func (r runConfig) settings() []setting {
 	return append(settings, setting{projectName, r.Project, false}, setting{runNameName, r.Name, false})
 }
 
-// fill sets the flags that are not given.
-func (r runConfig) fill(c *cli.Context) error {
+// fill sets the flags that are not given, and returns their names.
+func (r runConfig) fill(c *cli.Context) (filled []string, err error) {
 	withoutWandB := c.IsSet(logName) && !strings.Contains(c.String(logName), logWandB)
 	for _, s := range r.settings() {
 		if s.value == "" || c.IsSet(s.flag) || withoutWandB && (s.flag == projectName || s.flag == runNameName) {
 			continue
 		}
-		if err := c.Set(s.flag, s.value); err != nil {
-			return fmt.Errorf("read run's config: --%s %q: %w", s.flag, s.value, err)
+		if s.flag == modelFlag.Name || s.flag == dataFlag.Name {
+			s.value = r.find(s.value)
 		}
+		if err := c.Set(s.flag, s.value); err != nil {
+			return nil, fmt.Errorf("read run's config: --%s %q: %w", s.flag, s.value, err)
+		}
+		filled = append(filled, s.flag)
 	}
-	return nil
+	return filled, nil
+}
+
+// find returns where a path leads to that was given when the run began: from
+// here, or else from where that was.
+func (r runConfig) find(path string) string {
+	there := filepath.Join(r.Directory, path)
+	if _, err := os.Stat(path); err == nil || filepath.IsAbs(path) || r.Directory == "" {
+		return path
+	}
+	if _, err := os.Stat(there); err != nil { // also of names such as cifar10
+		return path
+	}
+	return there
 }
 
 // sameInputs refuses another model or other data than the run began with.
@@ -214,8 +235,12 @@ func (r runConfig) sameInputs(dir runDir, now runConfig) error {
 		was, is *splitConfig
 	}{{"training", &r.Train, &now.Train}, {"validation", r.Validation, now.Validation}, {"test", r.Test, now.Test}} {
 		if split.was.String() != split.is.String() {
-			return fmt.Errorf("resume run: the %s data of %s is not what %s began with (%s): it is %s, not %s",
-				split.name, now.Data, dir, r.Data, split.is, split.was)
+			why := ""
+			if r.Limit != now.Limit || r.ValidationSplit != now.ValidationSplit {
+				why = fmt.Sprintf("; --%s and --%s must stay as they were", limitFlag.Name, validationSplitName)
+			}
+			return fmt.Errorf("resume run: the %s data of %s is not what %s began with (%s): it is %s, not %s%s",
+				split.name, now.Data, dir, r.Data, split.is, split.was, why)
 		}
 	}
 	return nil
@@ -256,6 +281,25 @@ func (r runConfig) changes(now runConfig) changes {
 	for i, s := range was { // both have the same flags in the same order
 		if s.changes && is[i].value != s.value {
 			found = append(found, change{s.flag, cmp.Or(s.value, "0"), cmp.Or(is[i].value, "0")})
+		}
+	}
+	return found
+}
+
+// given are the settings among the flags that are given that are other than
+// those of the run.
+func (r runConfig) given(c *cli.Context) changes {
+	var found changes
+	for _, s := range r.settings() {
+		if !s.changes || !c.IsSet(s.flag) {
+			continue
+		}
+		is := fmt.Sprint(c.Value(s.flag))
+		if x, ok := c.Value(s.flag).(float64); ok {
+			is = strconv.FormatFloat(x, 'g', -1, 64)
+		}
+		if was := cmp.Or(s.value, "0"); was != is {
+			found = append(found, change{s.flag, was, is})
 		}
 	}
 	return found

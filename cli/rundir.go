@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,8 +27,8 @@ func (r runDir) config() string      { return filepath.Join(string(r), "config.j
 func (r runDir) plots() string       { return filepath.Join(string(r), "plots") }
 func (r runDir) curve() string       { return filepath.Join(r.plots(), "training.png") }
 func (r runDir) model() string       { return filepath.Join(string(r), "model", "1") }
-func (r runDir) graph() string       { return filepath.Join(string(r), "graph") }
-func (r runDir) checkpoints() string { return filepath.Join(string(r), "checkpoints") }
+func (r runDir) graph() string       { return filepath.Join(string(r), graphName) }
+func (r runDir) checkpoints() string { return filepath.Join(string(r), checkpointsName) }
 func (r runDir) tensorboard() string { return filepath.Join(string(r), "tensorboard") }
 func (r runDir) String() string      { return string(r) }
 
@@ -61,25 +62,33 @@ func (r runDir) progress() (progress, error) {
 	}
 	if _, err := os.Stat(r.config()); err != nil {
 		for _, entry := range entries {
-			if !isLeftOver(entry.Name()) {
+			if !r.isLeftOver(entry.Name()) {
 				return notBegun, fmt.Errorf("%s exists and holds %s, but no run; --out must be a new directory, or a run's", r, entry.Name())
 			}
 		}
 		return notBegun, nil
 	}
-	if _, err := os.Stat(r.model()); err == nil {
+	if _, err := os.Stat(filepath.Join(r.model(), "saved_model.pb")); err == nil {
 		return finished, nil
+	}
+	if _, err := os.Lstat(r.model()); err == nil {
+		return notBegun, fmt.Errorf("%s is in the place of the run's model and is none: remove it", r.model())
 	}
 	return unfinished, nil
 }
 
 const (
-	lockFile  = ".lock"
-	graphName = "graph"
+	lockFile        = ".lock"
+	graphName       = "graph"
+	checkpointsName = "checkpoints"
 )
 
 // isLeftOver tells whether a start that was killed can have left a file.
-func isLeftOver(name string) bool {
+func (r runDir) isLeftOver(name string) bool {
+	if name == checkpointsName {
+		saved, err := os.ReadDir(r.checkpoints())
+		return err == nil && len(saved) == 0
+	}
 	return name == lockFile || name == graphName || strings.HasPrefix(name, disk.DraftPrefix) || isTemporary(name)
 }
 
@@ -99,12 +108,24 @@ func (r runDir) lock() (*disk.Lock, error) {
 	case errors.Is(err, errors.ErrUnsupported):
 		return nil, nil
 	case errors.Is(err, disk.ErrLocked):
-		return nil, fmt.Errorf("%s is in use: %s trains there: %w", r, holder, disk.ErrLocked)
+		return nil, &inUseError{r, holder}
 	case err != nil:
 		return nil, fmt.Errorf("lock run directory: %w", err)
 	}
 	return lock, nil
 }
+
+// inUseError says who is in a run directory.
+type inUseError struct {
+	dir    runDir
+	holder string
+}
+
+func (e *inUseError) Error() string {
+	return fmt.Sprintf("%s is in use: %s trains there; wait for its end, or stop it", e.dir, cmp.Or(e.holder, "another process"))
+}
+
+func (e *inUseError) Unwrap() error { return disk.ErrLocked }
 
 // checkPlace refuses a directory that cannot be made or written to.
 func (r runDir) checkPlace() error {
@@ -153,16 +174,20 @@ func (r runDir) make() (lock *disk.Lock, remove func() error, err error) {
 		return err
 	}
 	if state, err := r.progress(); err != nil || state != notBegun { // somebody was faster
-		return nil, nil, errors.Join(fmt.Errorf("make run directory: a run has begun in %s meanwhile", r), err, lock.Close())
+		return nil, nil, errors.Join(fmt.Errorf("make run directory: another process has begun a run in %s at the same time", r), err, lock.Close())
 	}
 	return lock, remove, r.empty(lockFile)
 }
 
-// empty removes all that is in the directory, but for what is kept.
+// empty removes all that is in the directory, but for what is kept. The lock goes
+// last: until then nobody else takes the directory.
 func (r runDir) empty(keep ...string) error {
 	entries, err := os.ReadDir(string(r))
 	if err != nil {
 		return fmt.Errorf("empty run directory: %w", err)
+	}
+	if at := slices.IndexFunc(entries, func(e os.DirEntry) bool { return e.Name() == lockFile }); at >= 0 {
+		entries = append(slices.Delete(slices.Clone(entries), at, at+1), entries[at])
 	}
 	var errs []error
 	for _, entry := range entries {
@@ -177,6 +202,10 @@ func (r runDir) empty(keep ...string) error {
 // directory.
 func (r runDir) begin(info *savedmodel.Info, config runConfig) error {
 	if err := disk.Create(r.graph(), info.WriteGraph); err != nil {
+		return fmt.Errorf("make run directory: %w", err)
+	}
+	// That it is missing later says that checkpoints were lost.
+	if err := os.Mkdir(r.checkpoints(), 0o755); err != nil {
 		return fmt.Errorf("make run directory: %w", err)
 	}
 	return r.writeConfig(config)
@@ -197,11 +226,11 @@ func (r runDir) writeConfig(config runConfig) error {
 func (r runDir) sweep() error {
 	var errs []error
 	for _, folder := range []string{string(r), r.plots(), filepath.Dir(r.model())} {
-		errs = append(errs, disk.Sweep(folder))
-		entries, err := os.ReadDir(folder)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := disk.Sweep(folder); err != nil {
 			errs = append(errs, err)
+			continue
 		}
+		entries, _ := os.ReadDir(folder) // Sweep has read it, too
 		for _, entry := range entries {
 			if isTemporary(entry.Name()) {
 				errs = append(errs, os.Remove(filepath.Join(folder, entry.Name())))

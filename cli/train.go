@@ -54,8 +54,10 @@ func train(c *cli.Context) error {
 	}
 	defer stop()
 	err = trainUntil(c)
-	if errors.Is(err, context.DeadlineExceeded) && context.Cause(c.Context) == errMaxTime {
-		return errMaxTime
+	var stopped *stoppedError
+	if errors.Is(err, context.DeadlineExceeded) && context.Cause(c.Context) == errMaxTime && !(errors.As(err, &stopped) && stopped.further) {
+		// Starting it again, as its exit code asks for, would go on for ever.
+		return fmt.Errorf("--%s %v was over before the next step: the run has not come any further", maxTimeName, c.Duration(maxTimeName))
 	}
 	return err
 }
@@ -90,21 +92,29 @@ func trainUntil(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	watchers = append(watchers, &guard{site: t.site, warn: func(err error) { t.logs.warn(c, err.Error()) }})
 	t.options.Callbacks = append(watchers, t.options.Callbacks...)
 	if err := t.site.prepare(c, t, config); err != nil {
 		return err
 	}
 	result, fitErr := pipeline.Fit(c.Context, model, t.data.Train, t.options)
-	if fitErr != nil {
+	var unsaved *pipeline.UnsavedError
+	if fitErr != nil && (!result.Finished || !errors.As(fitErr, &unsaved)) {
 		return t.cutShort(c, result, fitErr)
 	}
 	// A signal that comes now must not end the saving of the model.
 	if err := model.Save(context.WithoutCancel(c.Context), t.site.dir.model()); err != nil {
+		if unsaved != nil {
+			return fmt.Errorf("%w; %w", err, unsaved)
+		}
 		return fmt.Errorf("%w; the weights are in a checkpoint: free what is in the way and go on with --%s", err, resumeName)
+	}
+	if unsaved != nil { // the model has all that it had
+		t.logs.warn(c, unsaved.Error())
 	}
 	t.syncWandB(c)
 	if result.Epochs < t.options.Epochs {
-		note(c, "stopped early: the loss has not fallen for %s", formatNumber(c.Int(earlyStoppingName), "epoch"))
+		note(c, "stopped early: the loss has not fallen for %s; the model is that of the last epoch", formatNumber(c.Int(earlyStoppingName), "epoch"))
 	}
 	return t.report(c, result, t.site.dir.model())
 }
@@ -128,17 +138,38 @@ func (t *training) cutShort(c *cli.Context, result pipeline.Result, fitErr error
 	case !isStop(fitErr):
 		return fitErr
 	}
-	note(c, "stopped after step %d; residual train --out %s --%s goes on from there", result.Steps, dir, resumeName)
+	var err error
 	if c.Bool(jsonFlag.Name) {
-		return errors.Join(fitErr, t.report(c, result, ""))
+		err = t.report(c, result, "")
 	}
-	return fitErr
+	before := 0
+	if t.site.saved != nil {
+		before = t.site.saved.Step
+	}
+	return errors.Join(&stoppedError{fitErr, result.Steps, result.Steps > before, dir}, err)
 }
+
+// stoppedError is the end of a run that was told to end and can go on.
+type stoppedError struct {
+	err     error // the context's
+	steps   int
+	further bool // than when it was resumed
+	dir     runDir
+}
+
+func (e *stoppedError) Error() string {
+	return fmt.Sprintf("after step %d; residual train --out %s --%s goes on from there", e.steps, e.dir, resumeName)
+}
+
+func (e *stoppedError) Unwrap() error { return e.err }
 
 // planTraining checks all that can be checked without TensorFlow. Where it
 // returns no error its site is to be closed.
 func planTraining(c *cli.Context) (_ *training, err error) {
 	t := &training{}
+	if c.Args().First() == string(resumeOrStart) {
+		return nil, usagef(c, "%q stands alone: write --%s=%s", c.Args().First(), resumeName, resumeOrStart)
+	}
 	if err := noArguments(c); err != nil {
 		return nil, err
 	}
@@ -171,7 +202,7 @@ func (t *training) plan(c *cli.Context) (err error) {
 		return err
 	}
 	if t.info, t.session, err = inspectModel(c, pipeline.TrainSignature); err != nil {
-		return err
+		return t.site.moved(err, modelFlag.Name)
 	}
 	if err := t.site.dir.checkPlace(); err != nil {
 		return err
@@ -180,7 +211,7 @@ func (t *training) plan(c *cli.Context) (err error) {
 		return err
 	}
 	if t.data, err = openData(c, t.info, dataset.TrainAndTest); err != nil {
-		return err
+		return t.site.moved(err, dataFlag.Name)
 	}
 	if share := c.Float64(validationSplitName); share > 0 {
 		if t.data.Train, t.validation, err = t.data.Train.Split(share, c.Int64(seedFlag.Name)); err != nil {
@@ -218,6 +249,8 @@ type trainResult struct {
 	Epochs          int               `json:"epochs"`
 	Steps           int               `json:"steps"`
 	Train           pipeline.Metrics  `json:"train"`
+	Finished        bool              `json:"finished"`
+	Best            *pipeline.Best    `json:"best"`       // null before the first whole epoch
 	Validation      *pipeline.Metrics `json:"validation"` // null without --validation-split
 	Test            *pipeline.Metrics `json:"test"`       // null when nothing was tested
 	ImagesPerSecond float64           `json:"images_per_second"`
@@ -231,7 +264,7 @@ func (t *training) report(c *cli.Context, r pipeline.Result, model string) error
 	dir := t.site.dir
 	if c.Bool(jsonFlag.Name) {
 		return printJSON(c, trainResult{
-			Run: dir.String(), Model: model,
+			Run: dir.String(), Model: model, Finished: model != "", Best: r.Best,
 			Epochs: r.Epochs, Steps: r.Steps, Train: r.Train, Validation: r.Validation, Test: r.Test,
 			ImagesPerSecond: r.ImagesPerSecond, Seconds: r.Duration.Seconds(),
 			Logs: t.logPaths(), Warnings: t.logs.warnings,
@@ -243,6 +276,9 @@ func (t *training) report(c *cli.Context, r pipeline.Result, model string) error
 	}
 	if r.Test != nil {
 		rows = append(rows, []string{"test", scoreText(*r.Test)})
+	}
+	if r.Best != nil && r.Best.Epoch < r.Epochs {
+		rows = append(rows, []string{"best", fmt.Sprintf("epoch %d, loss %.4f: residual checkpoints export best --from %s --out DIR", r.Best.Epoch, r.Best.Loss, dir)})
 	}
 	rows = append(rows,
 		[]string{"speed", fmt.Sprintf("%.1f images/s in training, %s in all", r.ImagesPerSecond, r.Duration.Round(time.Second))},
@@ -261,12 +297,14 @@ func (t *training) report(c *cli.Context, r pipeline.Result, model string) error
 // reportFinished reports a run that was finished before, as far as its last
 // checkpoint tells of it.
 func (t *training) reportFinished(c *cli.Context) error {
-	note(c, "%s is finished, there is nothing left to do; --model %s trains its model further in a new run", t.site.dir, t.site.dir)
+	note(c, "%s is finished, there is nothing left to do", t.site.dir)
 	t.logs = &logs{}
 	t.info = &savedmodel.Info{Metadata: savedmodel.Metadata{Recipe: t.site.before.Recipe}}
-	var result pipeline.Result
 	if t.site.saved != nil {
-		result = t.site.saved.Result()
+		return t.report(c, t.site.saved.Result(), t.site.dir.model())
 	}
-	return t.report(c, result, t.site.dir.model())
+	if c.Bool(jsonFlag.Name) {
+		return printJSON(c, map[string]any{"run": t.site.dir.String(), "model": t.site.dir.model(), "finished": true})
+	}
+	return printLine(c, "%s", trimEnd(table([][]string{{"run", t.site.dir.String()}, {"model", t.site.dir.model()}})))
 }

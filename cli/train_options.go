@@ -50,11 +50,10 @@ func courseFlags() []cli.Flag {
 
 // checkCourse refuses what courseFlags do not take.
 func checkCourse(c *cli.Context) error {
-	if err := positive(c, plateauName, earlyStoppingName); err != nil {
-		return err
-	}
-	if n := c.Int(warmupName); n < 0 {
-		return usagef(c, "--%s must be at least 0, not %d", warmupName, n)
+	for _, name := range []string{warmupName, plateauName, earlyStoppingName} { // 0 turns off what a resumed run had
+		if n := c.Int(name); n < 0 {
+			return usagef(c, "--%s must be at least 0, not %d", name, n)
+		}
 	}
 	if name := c.String(scheduleName); !slices.Contains(scheduleNames, name) {
 		return usagef(c, "--%s must be one of %s, not %q", scheduleName, strings.Join(scheduleNames, ", "), name)

@@ -183,7 +183,7 @@ func checkConfig(t *testing.T, run, model string) {
 		}
 		delete(config, split)
 	}
-	for _, changing := range []string{"versions", "started", "threads", "model_fingerprint"} {
+	for _, changing := range []string{"versions", "started", "threads", "model_fingerprint", "directory"} {
 		if config[changing] == nil {
 			t.Errorf("config.json has no %s", changing)
 		}
@@ -341,7 +341,7 @@ func TestARunThatStopsEarly(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	o := must(t, "train", "--model", modeltest.Dir(t, modeltest.Small), "--data", "synthetic", "--limit", "20", "--learning-rate", "1e-30",
 		"--epochs", "9", "--early-stopping", "2", "--plateau", "1", "--no-shuffle", "--out", dir)
-	if !strings.Contains(o.stderr, "stopped early: the loss has not fallen for 2 epochs\n") {
+	if !strings.Contains(o.stderr, "stopped early: the loss has not fallen for 2 epochs; the model is that of the last epoch\n") {
 		t.Errorf("it says %s", o.stderr)
 	}
 	steps := stepsOf(t, dir)

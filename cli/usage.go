@@ -68,7 +68,7 @@ func kindOfFlag(c *cli.Context, name string) string {
 		case *cli.BoolFlag:
 			return "true or false"
 		case *cli.DurationFlag:
-			return "a time (55m)"
+			return "a time (30s, 55m, 2h)"
 		case *cli.GenericFlag:
 			if value, ok := flag.Value.(interface{ kind() string }); ok {
 				return value.kind()

@@ -133,8 +133,8 @@ func TestWrongNumbers(t *testing.T) {
 		flags   []string
 		numbers []string
 	}{
-		{"train --model M --data synthetic --out run", []string{"--epochs", "--limit", "--keep", "--plateau", "--early-stopping"}, positive},
-		{"train --model M --data synthetic --out run", []string{"--warmup"}, append([]string{"-1"}, whole...)},
+		{"train --model M --data synthetic --out run", []string{"--epochs", "--limit", "--keep"}, positive},
+		{"train --model M --data synthetic --out run", []string{"--warmup", "--plateau", "--early-stopping"}, append([]string{"-1"}, whole...)},
 		{"train --model M --data synthetic --out run", []string{"--validation-split"}, []string{"0", "1", "-0.5", "nan", "inf", "abc", "", "1e-400x"}},
 		{"train --model M --data synthetic --out run", []string{"--checkpoint-every"}, []string{"0", "-1", "-5m", "0s", "abc", "", "1.5", "nan", "5 m"}},
 		{"train --model M --data synthetic --out run", []string{"--max-time"}, []string{"0", "-1s", "5", "abc", "", "nan", "1e400h"}},

@@ -58,7 +58,7 @@ type State struct {
 	Step  int  `json:"step"`  // the run's steps so far
 	Epoch int  `json:"epoch"` // the one under way, from 1; Epochs+1 after the last
 	Batch int  `json:"batch"` // how many of its batches were trained on
-	Done  bool `json:"done"`  // the run had come to its end, early or not
+	Done  bool `json:"done"`  // a callback has ended the run
 
 	Settings     Settings     `json:"settings"`
 	Fingerprints Fingerprints `json:"fingerprints"`
@@ -205,7 +205,7 @@ func (e *UnsavedError) Unwrap() error { return e.Err }
 // Result returns what Fit would return for a run that ends here.
 func (s State) Result() Result {
 	r := Result{
-		Epochs: s.Epoch - 1, Steps: s.Step, Train: s.Train, Test: s.Test, Validation: s.Validation,
+		Epochs: s.Epoch - 1, Steps: s.Step, Train: s.Train, Test: s.Test, Validation: s.Validation, Best: s.Best,
 		Duration: seconds(s.Seconds),
 	}
 	if s.TrainingSeconds > 0 {
@@ -241,7 +241,7 @@ func (s State) Check(model Model, data Data, o Options) error {
 		{"the shuffling", s.Settings.Shuffle, now.Shuffle},
 	} {
 		if part.was != part.is {
-			what := fmt.Sprintf("%s, in the middle of epoch %d,", part.what, s.Epoch)
+			what := fmt.Sprintf("%s, which can change only between epochs (this is batch %d of epoch %d),", part.what, s.Batch, s.Epoch)
 			return &ChangedError{what, fmt.Sprint(part.was), fmt.Sprint(part.is)}
 		}
 	}
@@ -329,5 +329,5 @@ func (k *keeper) save(ctx context.Context, state State) error {
 	if state.Best != nil {
 		spare = state.Best.Step
 	}
-	return k.store.Prune(k.Keep, spare)
+	return k.store.Prune(state.Step, k.Keep, spare)
 }

@@ -408,14 +408,94 @@ func TestDataThatCannotBeReadDoesNotCostTheRun(t *testing.T) {
 	}
 }
 
+// A context that ends just before TensorFlow looks at it must not spoil a step.
+func TestASignalBetweenTwoLooksAtTheContext(t *testing.T) {
+	s := newSession(t.TempDir())
+	ctx, cancel := context.WithCancel(t.Context())
+	s.model.fail = func(calls int) error {
+		if calls == 6 {
+			cancel()
+		}
+		return nil
+	}
+	cancelled := &honest{s.model}
+	result, err := pipeline.Fit(ctx, cancelled, s.data, s.Options)
+	if !errors.Is(err, context.Canceled) || result.Steps == 0 {
+		t.Fatal(result, err)
+	}
+	if steps := savedSteps(t, s.store()); slices.Max(steps) != result.Steps {
+		t.Errorf("it ended after step %d, the checkpoints are of steps %v", result.Steps, steps)
+	}
+}
+
+// honest looks at the context once more, as a session of TensorFlow does.
+type honest struct{ *learner }
+
+func (m *honest) Call(ctx context.Context, name string, inputs map[string]tensor.Tensor) (map[string]tensor.Tensor, error) {
+	outputs, err := m.learner.Call(ctx, name, inputs)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return outputs, err
+}
+
+// A callback that ends a run must not hide that its last steps are lost.
+func TestAStopDoesNotHideThatStepsAreLost(t *testing.T) {
+	s := newSession(t.TempDir())
+	s.Callbacks = append(s.Callbacks, &trigger{number: 5, do: func() error {
+		s.model.unsaved = errors.New("no space left on device")
+		return pipeline.ErrStop
+	}})
+	result, err := s.fit(t.Context())
+	if !errors.Is(err, s.model.unsaved) || errors.Is(err, pipeline.ErrStop) || !result.Finished {
+		t.Errorf("finished: %v; %v", result.Finished, err)
+	}
+}
+
+// With another batch size the schedule keeps to the epochs.
+func TestAScheduleAfterAnotherBatchSize(t *testing.T) {
+	for _, schedule := range []pipeline.Schedule{pipeline.Linear(), pipeline.Cosine()} {
+		s := newSession(t.TempDir())
+		s.Schedules = []pipeline.Schedule{schedule}
+		s.Callbacks = append(s.Callbacks, &trigger{number: 15, do: func() error { return pipeline.ErrStop }}) // the second epoch's end
+		if _, err := s.fit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		again := newSession(s.dir)
+		again.resume(t)
+		again.Resume.Done = false
+		again.Schedules, again.BatchSize, again.Callbacks = s.Schedules, 5, nil
+		rates := map[int]float64{}
+		again.Callbacks = []pipeline.Callback{heard(func(e pipeline.Event) {
+			if step, ok := e.(pipeline.Step); ok {
+				rates[step.Number] = step.LearningRate
+			}
+		})}
+		if _, err := again.fit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		want := map[int]float64{9: 0.01 * schedule.Factor(5, 6), 10: 0.01 * schedule.Factor(6, 6)}
+		if diff := cmp.Diff(want, rates); diff != "" {
+			t.Errorf("the learning rates: %s", diff)
+		}
+	}
+}
+
+// heard is a callback that is a function.
+type heard func(pipeline.Event)
+
+func (h heard) Handle(_ context.Context, e pipeline.Event) error { h(e); return nil }
+func (h heard) Close(error) error                                { return nil }
+
 // While a run goes on there may be room again; at its end it must be said.
 func TestACheckpointThatCannotBeSaved(t *testing.T) {
 	s := newSession(t.TempDir())
 	s.model.unsaved = errors.New("no space left on device")
 	var warnings []error
 	s.Checkpoints.Warn = func(err error) { warnings = append(warnings, err) }
-	if _, err := s.fit(t.Context()); err != nil {
-		t.Errorf("the run ended: %v", err)
+	result, err := s.fit(t.Context())
+	if unsaved := (*pipeline.UnsavedError)(nil); !errors.As(err, &unsaved) || unsaved.Saved != 0 || unsaved.Reached != 12 || !result.Finished {
+		t.Errorf("finished: %v; %v", result.Finished, err)
 	}
 	if len(warnings) != 6 || !errors.Is(warnings[0], s.model.unsaved) { // after steps 2, 4, 6, …
 		t.Errorf("warnings: %v", warnings)
@@ -443,7 +523,7 @@ func TestResumeRefusesWhatHasChanged(t *testing.T) {
 		want   string
 	}{
 		"model":      {func(s *session) { s.model.name = "other" }, "the model is not the same: it was learner, it is other"},
-		"batch size": {func(s *session) { s.BatchSize = 5 }, "the batch size, in the middle of epoch 1, is not the same: it was 3, it is 5"},
+		"batch size": {func(s *session) { s.BatchSize = 5 }, "the batch size, which can change only between epochs (this is batch 3 of epoch 1), is not the same: it was 3, it is 5"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSession(first.dir)

@@ -10,12 +10,14 @@ import (
 
 // Result says how a run ended.
 type Result struct {
-	Epochs int // whole ones
-	Steps  int
+	Finished bool // the run has come to its end, by itself or because a callback stopped it
+	Epochs   int  // whole ones
+	Steps    int
 
 	Train      Metrics  // of the last epoch, a broken-off one included
 	Test       *Metrics // after the last whole epoch; nil when nothing was tested
 	Validation *Metrics // the same
+	Best       *Best    // nil before the first whole epoch
 
 	Duration        time.Duration
 	ImagesPerSecond float64 // in training, waiting for data included, testing not
@@ -24,6 +26,9 @@ type Result struct {
 // Fit trains a model for o.Epochs passes over data, evaluates o.Test after
 // each, and tells o.Callbacks of every event. With o.Resume it goes on with an
 // earlier run, as if that had never been cut short.
+//
+// Where the last checkpoint cannot be saved, an *UnsavedError is in the error's
+// chain, also if the run is finished.
 //
 // When the run is cut short, Fit returns the context's error beside what was
 // reached: the model has the weights after Result.Steps steps, and if there are
@@ -45,9 +50,6 @@ func Fit(ctx context.Context, model Model, data Data, o Options) (Result, error)
 	if err == nil {
 		err = f.run(ctx, trainer)
 	}
-	if errors.Is(err, ErrStop) {
-		err = nil
-	}
 	for _, c := range o.Callbacks {
 		// Each one hears how the run ended, but not that another's end failed.
 		if closeErr := c.Close(err); closeErr != nil {
@@ -62,7 +64,6 @@ type fit struct {
 	callbacks []Callback
 	keeper    *keeper
 	result    Result
-	best      *Best
 	images    int           // trained on
 	training  time.Duration // spent on them
 	closeErrs []error
@@ -86,16 +87,20 @@ func (f *fit) run(ctx context.Context, t *trainer) error {
 	if !isEmpty(t.options.Validation) {
 		begin.ValidationExamples = t.options.Validation.Len()
 	}
-	if err := f.tell(ctx, begin); err != nil {
-		return err
+	err := f.tell(ctx, begin)
+	if err == nil {
+		err = f.epochs(ctx, t)
 	}
-	err := f.epochs(ctx, t)
-	done := errors.Is(err, ErrStop)
-	if err == nil || f.keeper == nil || t.broken || t.steps == 0 || !f.unsaved && !done {
+	stopped := errors.Is(err, ErrStop)
+	if stopped {
+		err = nil
+	}
+	f.result.Finished = err == nil
+	if f.keeper == nil || t.broken || t.steps == 0 || !f.unsaved && !stopped {
 		return err
 	}
 	// What was reached must not be lost, whatever it was that ended the run.
-	if saveErr := f.save(ctx, t, done); saveErr != nil {
+	if saveErr := f.save(ctx, t, stopped); saveErr != nil {
 		err = errors.Join(err, &UnsavedError{f.savedStep, t.steps, saveErr})
 	}
 	return err
@@ -147,8 +152,8 @@ func (f *fit) epoch(ctx context.Context, t *trainer, number int) error {
 	}
 	f.result.Epochs = number
 	epoch.Duration = time.Since(f.epochBegun)
-	if loss := epoch.Watched(); f.best == nil || loss < f.best.Loss {
-		f.best = &Best{Step: t.steps, Epoch: number, Loss: loss, Validation: epoch.Validation != nil}
+	if loss := epoch.Watched(); f.result.Best == nil || loss < f.result.Best.Loss {
+		f.result.Best = &Best{Step: t.steps, Epoch: number, Loss: loss, Validation: epoch.Validation != nil}
 	}
 	t.at, f.epochBegun, f.unsaved = position{epoch: number + 1}, time.Time{}, true
 	if err := f.tell(ctx, epoch); err != nil {
@@ -165,6 +170,7 @@ func (f *fit) resume(ctx context.Context, t *trainer, from *Saved) error {
 	if err := from.Check(t.model, t.data, t.options); err != nil {
 		return err
 	}
+	f.result, f.savedStep = from.Result(), from.Step
 	saver, ok := t.model.(Saver)
 	if !ok {
 		return errors.New("resume run: the model cannot restore its variables")
@@ -183,10 +189,9 @@ func (f *fit) resume(ctx context.Context, t *trainer, from *Saved) error {
 	}
 	t.steps = from.Step
 	t.at = position{from.Epoch, from.Batch, mean{from.Sums.Loss, from.Sums.Correct, from.Sums.Examples}}
-	f.best, f.images, f.training = from.Best, from.Images, seconds(from.TrainingSeconds)
+	f.images, f.training = from.Images, seconds(from.TrainingSeconds)
 	f.begun = time.Now().Add(-seconds(from.Seconds))
 	f.epochBegun = time.Now().Add(-seconds(from.EpochSeconds))
-	f.result, f.savedStep = from.Result(), from.Step
 	if f.keeper != nil {
 		f.keeper.step = from.Step
 	}
@@ -208,7 +213,7 @@ func (f *fit) save(ctx context.Context, t *trainer, done bool) error {
 		Step:   t.steps, Epoch: t.at.epoch, Batch: t.at.batch, Done: done,
 		Settings: t.options.settings(), Fingerprints: t.options.fingerprints(t.model, t.data),
 		Sums:  Sums{t.at.sofar.lossSum, t.at.sofar.correct, t.at.sofar.examples},
-		Train: f.result.Train, Test: f.result.Test, Validation: f.result.Validation, Images: f.images, Best: f.best,
+		Train: f.result.Train, Test: f.result.Test, Validation: f.result.Validation, Images: f.images, Best: f.result.Best,
 		Seconds: time.Since(f.begun).Seconds(), TrainingSeconds: f.training.Seconds(),
 		Callbacks: map[string]json.RawMessage{},
 	}

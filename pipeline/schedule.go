@@ -19,14 +19,14 @@ func (f ScheduleFunc) Factor(step, steps int) float64 { return f(step, steps) }
 // (Loshchilov and Hutter, SGDR, 2017; Keras's CosineDecay).
 func Cosine() Schedule {
 	return ScheduleFunc(func(step, steps int) float64 {
-		return (1 + math.Cos(math.Pi*float64(step-1)/float64(steps))) / 2
+		return (1 + math.Cos(math.Pi*float64(min(step-1, steps))/float64(steps))) / 2
 	})
 }
 
 // Linear falls from 1 to nearly 0 along a line (Keras's PolynomialDecay with
 // power 1).
 func Linear() Schedule {
-	return ScheduleFunc(func(step, steps int) float64 { return 1 - float64(step-1)/float64(steps) })
+	return ScheduleFunc(func(step, steps int) float64 { return max(0, 1-float64(step-1)/float64(steps)) })
 }
 
 // Warmup rises from near 0 to 1 along a line, over the first rise steps (Goyal

@@ -153,7 +153,8 @@ func (t *trainer) epoch(ctx context.Context, number int) iter.Seq2[Step, error] 
 				return
 			}
 			wait := time.Since(last)
-			step, err := t.step(ctx, batch)
+			rate := t.rate(number)
+			step, err := t.step(ctx, batch, rate)
 			if err != nil {
 				yield(Step{}, err)
 				return
@@ -177,10 +178,9 @@ func (t *trainer) epoch(ctx context.Context, number int) iter.Seq2[Step, error] 
 	}
 }
 
-func (t *trainer) step(ctx context.Context, batch dataset.Batch) (_ Step, err error) {
+func (t *trainer) step(ctx context.Context, batch dataset.Batch, rate float64) (_ Step, err error) {
 	number := t.steps + 1
 	defer func() { t.broken = t.broken || err != nil }()
-	rate := t.rate(number)
 	inputs := map[string]tensor.Tensor{
 		imagesInput:       batch.Images,
 		labelsInput:       batch.Labels,
@@ -193,7 +193,9 @@ func (t *trainer) step(ctx context.Context, batch dataset.Batch) (_ Step, err er
 		}
 		inputs[seedInput] = seed
 	}
-	outputs, err := t.model.Call(ctx, TrainSignature, inputs)
+	// A step that has begun is not cut short: nobody would know what the weights
+	// are.
+	outputs, err := t.model.Call(context.WithoutCancel(ctx), TrainSignature, inputs)
 	if err != nil {
 		return Step{}, fmt.Errorf("train step %d: %w", number, err)
 	}
@@ -223,11 +225,12 @@ func (t *trainer) step(ctx context.Context, batch dataset.Batch) (_ Step, err er
 	return step, nil
 }
 
-// rate is the learning rate of a step.
-func (t *trainer) rate(step int) float64 {
+// rate is the learning rate of an epoch's next step. Steps are counted as if all
+// epochs had been of the same batch size: a resumed run may have changed it.
+func (t *trainer) rate(epoch int) float64 {
 	rate := t.options.LearningRate
 	for _, s := range t.options.Schedules {
-		rate *= s.Factor(step, t.options.Epochs*t.batches())
+		rate *= s.Factor((epoch-1)*t.batches()+t.at.batch+1, t.options.Epochs*t.batches())
 	}
 	return rate
 }

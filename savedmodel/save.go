@@ -67,8 +67,13 @@ func (m *Model) RestoreVariables(ctx context.Context, prefix string) error {
 	if _, err := bundle.Read(prefix); err != nil {
 		return fmt.Errorf("restore variables: %w", err)
 	}
-	saver := m.info.saver
-	if _, err := m.session.Run(ctx, tfgo.Feeds{saver.filename: tensor.Text(prefix)}, nil, []string{saver.restore}); err != nil {
+	folder, done, err := alias(filepath.Dir(prefix))
+	if err != nil {
+		return fmt.Errorf("restore variables: %w", err)
+	}
+	defer done()
+	saver, name := m.info.saver, tensor.Text(filepath.Join(folder, filepath.Base(prefix)))
+	if _, err := m.session.Run(ctx, tfgo.Feeds{saver.filename: name}, nil, []string{saver.restore}); err != nil {
 		return fmt.Errorf("restore variables: %w", err)
 	}
 	return nil

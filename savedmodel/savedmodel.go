@@ -47,7 +47,12 @@ func Open(dir string, o Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	session, err := tfgo.LoadSavedModel(info.Dir, o)
+	folder, done, err := alias(info.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("open model: %w", err)
+	}
+	defer done()
+	session, err := tfgo.LoadSavedModel(folder, o)
 	if err != nil {
 		return nil, err
 	}

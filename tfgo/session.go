@@ -94,7 +94,7 @@ func (s *Session) Run(ctx context.Context, feeds Feeds, fetches, targets []strin
 	}
 	results, err := s.session.Run(cFeeds, cFetches, cTargets)
 	if err != nil {
-		return nil, fmt.Errorf("run graph: %s", message(err))
+		return nil, fmt.Errorf("run graph: %w", &runError{err})
 	}
 	return fromC(fetches, results)
 }
@@ -102,10 +102,14 @@ func (s *Session) Run(ctx context.Context, feeds Feeds, fetches, targets []strin
 // TensorFlow ends its errors with a trace of the nodes, a line each.
 var nodes = regexp.MustCompile(`(?s)\n\s*\[\[.*?\{\{node ([^}]+)\}\}.*`)
 
-// message is TensorFlow's in one line.
-func message(err error) string {
-	return strings.ReplaceAll(nodes.ReplaceAllString(err.Error(), " (operation ${1})"), "\n", "; ")
+// runError says in one line what TensorFlow says in several.
+type runError struct{ err error }
+
+func (e *runError) Error() string {
+	return strings.ReplaceAll(nodes.ReplaceAllString(e.err.Error(), " (operation ${1})"), "\n", "; ")
 }
+
+func (e *runError) Unwrap() error { return e.err }
 
 // Has tells whether the graph has a tensor of that name.
 func (s *Session) Has(name string) bool {

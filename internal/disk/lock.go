@@ -20,12 +20,12 @@ type Lock struct{ file *os.File }
 // the line that it wrote. errors.ErrUnsupported is in the chain of the error
 // where the file system has no locks.
 func TryLock(path, line string) (lock *Lock, holder string, err error) {
-	for {
-		lock, holder, err := tryLock(path, line)
-		if !errors.Is(err, errGone) {
-			return lock, holder, err
+	for range 100 { // each time that it was removed, which cannot go on for ever
+		if lock, holder, err = tryLock(path, line); !errors.Is(err, errGone) {
+			break
 		}
 	}
+	return lock, holder, err
 }
 
 // errGone says that the file that was locked is no longer the one at its path:
@@ -48,12 +48,9 @@ func tryLock(path, line string) (_ *Lock, holder string, err error) {
 		holder, _, _ := strings.Cut(string(data[:n]), "\n")
 		return nil, holder, fmt.Errorf("%s: %w", path, err)
 	}
-	held, err := file.Stat()
-	if err != nil {
+	lock := &Lock{file}
+	if err := lock.Check(); err != nil {
 		return nil, "", err
-	}
-	if there, err := os.Lstat(path); err != nil || !os.SameFile(held, there) {
-		return nil, "", fmt.Errorf("%s: %w", path, errGone)
 	}
 	if err := file.Truncate(0); err != nil {
 		return nil, "", err
@@ -61,7 +58,23 @@ func tryLock(path, line string) (_ *Lock, holder string, err error) {
 	if _, err := file.WriteString(line + "\n"); err != nil {
 		return nil, "", err
 	}
-	return &Lock{file}, "", nil
+	return lock, "", nil
+}
+
+// Check tells whether the file that is held is still the one at its path: it may
+// have been removed, or a folder above it moved.
+func (l *Lock) Check() error {
+	if l == nil {
+		return nil
+	}
+	held, err := l.file.Stat()
+	if err != nil {
+		return err
+	}
+	if there, err := os.Stat(l.file.Name()); err != nil || !os.SameFile(held, there) {
+		return fmt.Errorf("%s: %w", l.file.Name(), errGone)
+	}
+	return nil
 }
 
 // Close lets go of the lock. The file stays. A nil Lock holds nothing.

@@ -147,15 +147,21 @@ func (s Store) Newest(accept func(Checkpoint) error) (newest Checkpoint, damaged
 	return Checkpoint{}, damaged, fmt.Errorf("%s: %w", s.Dir, ErrNone)
 }
 
-// Prune removes all checkpoints but the newest keep and those of the steps in
-// spare.
-func (s Store) Prune(keep int, spare ...int) error {
+// Prune removes all checkpoints but the newest keep that Check has nothing
+// against, counted from the one of step last, and those of the steps in spare.
+// Later ones than last are of a course that the run has left: it has gone on
+// from one before them.
+func (s Store) Prune(last, keep int, spare ...int) error {
 	all, err := s.List()
 	if err != nil {
 		return err
 	}
-	for _, c := range all[min(keep, len(all)):] {
-		if slices.Contains(spare, c.Step) {
+	for _, c := range all {
+		if c.Step <= last && keep > 0 && c.Check() == nil {
+			keep--
+			continue
+		}
+		if c.Step <= last && slices.Contains(spare, c.Step) {
 			continue
 		}
 		if err := disk.Remove(c.Path); err != nil {

@@ -63,14 +63,33 @@ func TestSaveListPrune(t *testing.T) {
 	if err != nil || damaged != nil || newest.Step != 123456789 {
 		t.Errorf("newest %v, damaged %v, %v", newest, damaged, err)
 	}
-	if err := s.Prune(2, 7); err != nil {
+	if err := s.Prune(123456789, 2, 7); err != nil {
 		t.Fatal(err)
 	}
 	if found := steps(t, s); !slices.Equal(found, []int{123456789, 100, 7}) {
 		t.Errorf("steps after Prune: %v", found)
 	}
-	if err := s.Prune(5); err != nil || len(steps(t, s)) != 3 {
+	if err := s.Prune(123456789, 5); err != nil || len(steps(t, s)) != 3 {
 		t.Errorf("%v, steps %v", err, steps(t, s))
+	}
+}
+
+// A run that went on from before damaged checkpoints keeps its new ones.
+func TestPruneOfACourseThatWasLeft(t *testing.T) {
+	s := Store{t.TempDir()}
+	for _, step := range []int{3, 72, 73, 100, 102} {
+		save(t, s, step)
+	}
+	for _, damaged := range []int{3, 100} {
+		if err := os.Remove(filepath.Join(s.at(damaged).Path, "state.json")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Prune(73, 3); err != nil {
+		t.Fatal(err)
+	}
+	if found := steps(t, s); !slices.Equal(found, []int{73, 72}) {
+		t.Errorf("steps %v", found)
 	}
 }
 

@@ -1,12 +1,9 @@
 package cli
 
 import (
-	"errors"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -91,40 +88,3 @@ func sessionOptions(c *cli.Context) (tfgo.Options, error) {
 	}
 	return tfgo.Options{Threads: c.Int(threadsFlag.Name), Precision: precision}, nil
 }
-
-// interval is the value of --checkpoint-every: so many steps, or so much time.
-type interval struct {
-	steps int
-	every time.Duration
-}
-
-func intervalOf(c *cli.Context) *interval { return c.Generic(checkpointEveryName).(*interval) }
-
-func (i *interval) Set(value string) error {
-	if steps, err := strconv.Atoi(value); err == nil && steps > 0 {
-		*i = interval{steps: steps}
-		return nil
-	}
-	every, err := time.ParseDuration(value)
-	if err != nil || every <= 0 {
-		return errors.New("neither steps nor a time")
-	}
-	*i = interval{every: every}
-	return nil
-}
-
-func (i *interval) String() string {
-	if i.steps > 0 {
-		return strconv.Itoa(i.steps)
-	}
-	text := i.every.String() // 10m0s
-	if short, ok := strings.CutSuffix(text, "m0s"); ok {
-		text = short + "m"
-	}
-	if short, ok := strings.CutSuffix(text, "h0m"); ok {
-		text = short + "h"
-	}
-	return text
-}
-
-func (i *interval) kind() string { return "a number of steps (500) or a time (10m)" }

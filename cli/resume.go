@@ -2,12 +2,10 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -18,36 +16,6 @@ import (
 	"github.com/residual-go/residual/pipeline/checkpoint"
 	"github.com/residual-go/residual/pipeline/plot"
 )
-
-// resumeMode is the value of --resume.
-type resumeMode string
-
-const (
-	startOnly     resumeMode = "" // without the flag
-	resumeOnly    resumeMode = "true"
-	resumeOrStart resumeMode = "auto"
-)
-
-func (m *resumeMode) Set(value string) error {
-	switch mode := resumeMode(value); mode {
-	case resumeOnly, resumeOrStart:
-		*m = mode
-		return nil
-	case "false":
-		*m = startOnly
-		return nil
-	default:
-		return errors.New("not a mode")
-	}
-}
-
-func (m *resumeMode) String() string { return string(*m) }
-func (m *resumeMode) kind() string   { return "auto, or stand alone" }
-
-func (m *resumeMode) placeholder() string { return "[=auto]" }
-
-// IsBoolFlag lets package flag take --resume without a value.
-func (m *resumeMode) IsBoolFlag() bool { return true }
 
 // site is where train works: in a new run directory, or in that of a run that
 // it goes on with.
@@ -250,16 +218,6 @@ func (s *site) prepare(c *cli.Context, t *training, config runConfig) (err error
 	return nil
 }
 
-// rewind removes what a run has written that has no checkpoint.
-func (r runDir) rewind() error {
-	for _, name := range []string{"steps.csv", "metrics.csv", "plots", "tensorboard", "wandb"} {
-		if err := os.RemoveAll(filepath.Join(string(r), name)); err != nil {
-			return fmt.Errorf("start run again: %w", err)
-		}
-	}
-	return nil
-}
-
 // check refuses to go on with another model, other data or, without --override,
 // other settings. Where it may go on it tells of what has changed.
 func (s *site) check(c *cli.Context, config runConfig, t *training, model pipeline.Model) error {
@@ -304,39 +262,3 @@ func (s *site) course(ctx context.Context) plot.Run {
 	run.Epochs = run.Epochs[:min(len(run.Epochs), s.saved.Epoch-1)]
 	return run
 }
-
-// guard keeps a run from writing checkpoints to where its directory no longer
-// is.
-type guard struct {
-	site *site
-	warn func(error)
-	told bool
-}
-
-var _ pipeline.Stateful = (*guard)(nil)
-
-func (g *guard) check() error {
-	if g.site.lock.Check() != nil {
-		return fmt.Errorf("%s was moved or removed while the run is in it: bring it back there, or the steps from now on are lost", g.site.dir)
-	}
-	return nil
-}
-
-// Handle warns once.
-func (g *guard) Handle(_ context.Context, event pipeline.Event) error {
-	if _, ok := event.(pipeline.Epoch); !ok || g.told {
-		return nil
-	}
-	if err := g.check(); err != nil {
-		g.told = true
-		g.warn(err)
-	}
-	return nil
-}
-
-func (g *guard) Close(error) error             { return nil }
-func (g *guard) StateName() string             { return "run_directory" }
-func (g *guard) Restore(json.RawMessage) error { return nil }
-
-// State fails where a checkpoint would not be one of this run.
-func (g *guard) State() (json.RawMessage, error) { return nil, g.check() }

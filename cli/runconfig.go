@@ -1,15 +1,11 @@
 package cli
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -151,79 +147,6 @@ func (r runConfig) check() error {
 	return nil
 }
 
-// setting is a setting of a run as a flag of train.
-type setting struct {
-	flag    string
-	value   string // "" where the flag was not given
-	changes bool   // what the run computes
-}
-
-func (r runConfig) settings() []setting {
-	float := func(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
-	count := func(n int) string { // 0 is the default of a flag that does not take it
-		if n == 0 {
-			return ""
-		}
-		return strconv.Itoa(n)
-	}
-	share := ""
-	if r.ValidationSplit > 0 {
-		share = float(r.ValidationSplit)
-	}
-	settings := []setting{
-		{modelFlag.Name, r.Model, false}, // these two are known by their fingerprints
-		{dataFlag.Name, r.Data, false},
-		{epochsName, strconv.Itoa(r.Epochs), true},
-		{batchSizeFlag.Name, strconv.Itoa(r.BatchSize), true},
-		{learningRateName, float(r.LearningRate), true},
-		{scheduleName, r.Schedule, true},
-		{warmupName, count(r.Warmup), true},
-		{plateauName, count(r.Plateau), true},
-		{earlyStoppingName, count(r.EarlyStopping), true},
-		{validationSplitName, share, false}, // known by its data
-		{limitFlag.Name, count(r.Limit), false},
-		{noShuffleName, strconv.FormatBool(!r.Shuffle), true},
-		{seedFlag.Name, strconv.FormatInt(r.Seed, 10), true},
-		{precisionFlag.Name, r.Precision, true},
-		{threadsFlag.Name, strconv.Itoa(r.Threads), true},
-		{checkpointEveryName, r.CheckpointEvery, false},
-		{keepName, strconv.Itoa(r.Keep), false},
-		{logName, strings.Join(r.Log, ","), false},
-	}
-	return append(settings, setting{projectName, r.Project, false}, setting{runNameName, r.Name, false})
-}
-
-// fill sets the flags that are not given, and returns their names.
-func (r runConfig) fill(c *cli.Context) (filled []string, err error) {
-	withoutWandB := c.IsSet(logName) && !strings.Contains(c.String(logName), logWandB)
-	for _, s := range r.settings() {
-		if s.value == "" || c.IsSet(s.flag) || withoutWandB && (s.flag == projectName || s.flag == runNameName) {
-			continue
-		}
-		if s.flag == modelFlag.Name || s.flag == dataFlag.Name {
-			s.value = r.find(s.value)
-		}
-		if err := c.Set(s.flag, s.value); err != nil {
-			return nil, fmt.Errorf("read run's config: --%s %q: %w", s.flag, s.value, err)
-		}
-		filled = append(filled, s.flag)
-	}
-	return filled, nil
-}
-
-// find returns where a path leads to that was given when the run began: from
-// here, or else from where that was.
-func (r runConfig) find(path string) string {
-	there := filepath.Join(r.Directory, path)
-	if _, err := os.Stat(path); err == nil || filepath.IsAbs(path) || r.Directory == "" {
-		return path
-	}
-	if _, err := os.Stat(there); err != nil { // also of names such as cifar10
-		return path
-	}
-	return there
-}
-
 // sameInputs refuses another model or other data than the run began with.
 func (r runConfig) sameInputs(dir runDir, now runConfig) error {
 	if r.ModelFingerprint != now.ModelFingerprint {
@@ -255,55 +178,6 @@ func (s *splitConfig) String() string {
 
 // short is the part of a fingerprint that people compare.
 func short(fingerprint string) string { return fingerprint[:min(12, len(fingerprint))] }
-
-// changes are the settings that are other than those that a run began with.
-type changes []change
-
-type change struct {
-	Setting string `json:"setting"` // the flag's name
-	Was     string `json:"was"`
-	Is      string `json:"is"`
-}
-
-func (c change) String() string { return fmt.Sprintf("--%s %s, which was %s", c.Setting, c.Is, c.Was) }
-
-func (c changes) String() string {
-	texts := make([]string, len(c))
-	for i, change := range c {
-		texts[i] = change.String()
-	}
-	return strings.Join(texts, "; ")
-}
-
-func (r runConfig) changes(now runConfig) changes {
-	var found changes
-	was, is := r.settings(), now.settings()
-	for i, s := range was { // both have the same flags in the same order
-		if s.changes && is[i].value != s.value {
-			found = append(found, change{s.flag, cmp.Or(s.value, "0"), cmp.Or(is[i].value, "0")})
-		}
-	}
-	return found
-}
-
-// given are the settings among the flags that are given that are other than
-// those of the run.
-func (r runConfig) given(c *cli.Context) changes {
-	var found changes
-	for _, s := range r.settings() {
-		if !s.changes || !c.IsSet(s.flag) {
-			continue
-		}
-		is := fmt.Sprint(c.Value(s.flag))
-		if x, ok := c.Value(s.flag).(float64); ok {
-			is = strconv.FormatFloat(x, 'g', -1, 64)
-		}
-		if was := cmp.Or(s.value, "0"); was != is {
-			found = append(found, change{s.flag, was, is})
-		}
-	}
-	return found
-}
 
 // changedVersions are those on which the bits of a result can depend.
 func changedVersions(was, is map[string]string) map[string][2]string {

@@ -30,6 +30,7 @@ func (r runDir) model() string       { return filepath.Join(string(r), "model", 
 func (r runDir) graph() string       { return filepath.Join(string(r), graphName) }
 func (r runDir) checkpoints() string { return filepath.Join(string(r), checkpointsName) }
 func (r runDir) tensorboard() string { return filepath.Join(string(r), "tensorboard") }
+func (r runDir) wandb() string       { return filepath.Join(string(r), "wandb") }
 func (r runDir) String() string      { return string(r) }
 
 // progress is how far the run in a directory has come.
@@ -239,6 +240,16 @@ func (r runDir) sweep() error {
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("sweep run directory: %w", err)
+	}
+	return nil
+}
+
+// rewind removes what a run has written that has no checkpoint.
+func (r runDir) rewind() error {
+	for _, name := range []string{r.steps(), r.metrics(), r.plots(), r.tensorboard(), r.wandb()} {
+		if err := os.RemoveAll(name); err != nil {
+			return fmt.Errorf("start run again: %w", err)
+		}
 	}
 	return nil
 }

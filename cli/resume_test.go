@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/residual-go/residual/savedmodel/modeltest"
 )
@@ -368,6 +369,9 @@ func TestPlacesThatAreNoRun(t *testing.T) {
 		{"a file for a model", func(t *testing.T, dir string) error { write(t, filepath.Join(dir, "model", "1"), nil); return nil }, []string{"model/1", "remove it"}},
 		{"a file for the models", func(t *testing.T, dir string) error { write(t, filepath.Join(dir, "model"), nil); return nil }, []string{"model: not a directory"}},
 		{"checkpoints without a config", func(_ *testing.T, dir string) error { return os.Remove(filepath.Join(dir, "config.json")) }, []string{"no run"}},
+		{"a pipe for a config", func(_ *testing.T, dir string) error {
+			return errors.Join(os.Remove(filepath.Join(dir, "config.json")), unix.Mkfifo(filepath.Join(dir, "config.json"), 0o644))
+		}, []string{"config.json", "not a file"}},
 		{"a link for checkpoints", func(_ *testing.T, dir string) error {
 			checkpoints := filepath.Join(dir, "checkpoints")
 			return errors.Join(os.RemoveAll(checkpoints), os.Symlink("/nowhere/at/all", checkpoints))

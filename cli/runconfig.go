@@ -121,7 +121,14 @@ func splitOf(e *dataset.Examples) *splitConfig {
 // readConfig reads the config of a run that is to go on.
 func (r runDir) readConfig() (runConfig, error) {
 	var config runConfig
-	data, err := os.ReadFile(r.config())
+	info, err := os.Stat(r.config())
+	if err == nil && !info.Mode().IsRegular() { // reading a pipe could wait for ever
+		err = errors.New("it is not a file")
+	}
+	var data []byte
+	if err == nil {
+		data, err = os.ReadFile(r.config())
+	}
 	if err == nil {
 		err = json.Unmarshal(data, &config)
 	}

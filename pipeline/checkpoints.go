@@ -153,7 +153,15 @@ func LastSaved(dir string) (saved *Saved, damaged []error, err error) {
 
 func readState(c checkpoint.Checkpoint) (State, error) {
 	var state State
-	data, err := os.ReadFile(filepath.Join(c.Path, stateName))
+	path := filepath.Join(c.Path, stateName)
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() { // reading a pipe could wait for ever
+		err = fmt.Errorf("%s is not a file", path)
+	}
+	if err != nil {
+		return state, fmt.Errorf("read state of run: %w", err)
+	}
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return state, fmt.Errorf("read state of run: %w", err)
 	}

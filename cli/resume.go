@@ -101,8 +101,10 @@ func (s *site) take(c *cli.Context, state progress) (err error) {
 		if err := s.checkNothingIsLost(c.Context, now); err != nil {
 			return err
 		}
-	} else if state == finished {
+	} else if state == finished || s.before.changedSince(s.saved.Step) {
 		s.saved.Done = false // it is to go on beyond its end
+	} else if err := s.before.owns(s.saved); err != nil {
+		return err
 	}
 	for _, err := range s.damaged {
 		warn(c, "%v; going on from step %d, the one before", err, s.saved.Step)
@@ -163,16 +165,22 @@ func (s *site) read(c *cli.Context, state progress) error {
 	if err == nil || state == finished || errors.Is(err, checkpoint.ErrNone) && len(s.damaged) == 0 { // killed before the first
 		return nil
 	}
+	if len(s.damaged) == 0 {
+		return fmt.Errorf("resume run: %w", err)
+	}
 	more := ""
 	if n := len(s.damaged); n > 1 {
 		more = fmt.Sprintf(", and so with %s more", formatCount(n-1))
 	}
-	return fmt.Errorf("resume run: %w: %w%s", err, errors.Join(s.damaged[:min(1, len(s.damaged))]...), more)
+	return fmt.Errorf("resume run: %w: %w%s", err, s.damaged[0], more)
 }
 
 // moved says where a path came from that leads nowhere.
-func (s *site) moved(err error, flag string) error {
+func (s *site) moved(c *cli.Context, err error, flag string) error {
 	if s.before == nil || isStop(err) || !slices.Contains(s.filled, flag) {
+		return err
+	}
+	if _, there := os.Stat(c.String(flag)); there == nil {
 		return err
 	}
 	return fmt.Errorf("%w (that is what %s says: if it was moved, give --%s)", err, s.dir.config(), flag)
@@ -208,14 +216,12 @@ func (s *site) prepare(c *cli.Context, t *training, config runConfig) (err error
 		where = fmt.Sprintf("after step %d, from %s", step, s.saved.Path)
 	}
 	note(c, "going on with %s %s", s.dir, where)
-	if err := s.dir.writeConfig(config); err != nil {
-		return err
-	}
-	// Of a run that was finished and goes on.
+	// A run that was finished is so no more. First: one that is killed here comes to
+	// its old end again.
 	if err := disk.Remove(s.dir.model()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("go on with a finished run: %w", err)
 	}
-	return nil
+	return s.dir.writeConfig(config)
 }
 
 // check refuses to go on with another model, other data or, without --override,

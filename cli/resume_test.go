@@ -340,6 +340,39 @@ func TestAResumeFromAnotherDirectory(t *testing.T) {
 	must(t, "train", "--out", dir, "--resume", "--override", "--epochs", "3", "--model", filepath.Join(root, "moved", "small"), "--quiet")
 }
 
+// A run that stopped early goes on when it is told to, also if it is killed before
+// its next checkpoint.
+func TestARunThatStoppedEarlyGoesOn(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	must(t, "train", "--model", modeltest.Dir(t, modeltest.Tiny), "--data", "synthetic", "--limit", "1000", "--batch-size", "1", "--epochs", "9",
+		"--learning-rate", "1e-30", "--early-stopping", "1", "--out", dir, "--quiet")
+	if n := len(epochsOf(t, dir)); n != 2 {
+		t.Fatalf("it stopped after %d epochs", n)
+	}
+	s := start(t, process(t, []string{"train", "--out", dir, "--resume", "--override", "--early-stopping", "0", "--epochs", "4", "--quiet"}))
+	until(t, "a further step", func() bool { return strings.Contains(read(t, filepath.Join(dir, "steps.csv")), "\n2001,") })
+	s.signal(t, syscall.SIGKILL)
+	s.wait(t)
+	must(t, "train", "--out", dir, "--resume", "--quiet")
+	if n := len(epochsOf(t, dir)); n != 4 {
+		t.Errorf("it ended after %d epochs", n)
+	}
+}
+
+func TestTheCheckpointOfAnotherRunIsRefused(t *testing.T) {
+	dir, other := stopped(t), stopped(t)
+	settings := []byte(strings.Replace(read(t, filepath.Join(dir, "config.json")), `"seed": 5`, `"seed": 6`, 1))
+	write(t, filepath.Join(dir, "config.json"), settings)
+	refused(t, run("train", "--out", dir, "--resume"), 1, dir+"/checkpoints/step-", "of another run", "Seed:5", "Seed:6")
+	// Tables that were changed are no reason to write into the middle of a row.
+	steps := filepath.Join(other, "steps.csv")
+	write(t, steps, []byte(strings.Replace(read(t, steps), "\n2,", "\n  2,", 1)))
+	must(t, "train", "--out", other, "--resume", "--quiet")
+	if rows := strings.Split(strings.TrimSpace(read(t, steps)), "\n"); !strings.HasPrefix(rows[len(rows)-1], "16,4,") {
+		t.Errorf("steps.csv ends with %s", rows[len(rows)-1])
+	}
+}
+
 func TestARunWhoseDirectoryIsMoved(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	s := endless(t, dir)

@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/residual-go/residual/pipeline"
 )
 
 // setting is a setting of a run as a flag of train.
@@ -131,4 +134,20 @@ func (r runConfig) given(c *cli.Context) changes {
 		}
 	}
 	return found
+}
+
+// changedSince tells whether settings were changed after a checkpoint of that
+// step was saved.
+func (r runConfig) changedSince(step int) bool {
+	return slices.ContainsFunc(r.Resumed, func(one resumption) bool { return one.Step >= step && len(one.Changed) > 0 })
+}
+
+// owns refuses the checkpoint of another run. Its settings must be the run's,
+// unless these were changed since.
+func (r runConfig) owns(saved *pipeline.Saved) error {
+	want := pipeline.Settings{Epochs: r.Epochs, BatchSize: r.BatchSize, LearningRate: r.LearningRate, Seed: r.Seed, Shuffle: r.Shuffle}
+	if saved.Settings != want {
+		return fmt.Errorf("resume run: %s is of another run: its settings are %+v, those in config.json %+v", saved.Path, saved.Settings, want)
+	}
+	return nil
 }

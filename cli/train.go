@@ -202,7 +202,7 @@ func (t *training) plan(c *cli.Context) (err error) {
 		return err
 	}
 	if t.info, t.session, err = inspectModel(c, pipeline.TrainSignature); err != nil {
-		return t.site.moved(err, modelFlag.Name)
+		return t.site.moved(c, err, modelFlag.Name)
 	}
 	if err := t.site.dir.checkPlace(); err != nil {
 		return err
@@ -211,7 +211,7 @@ func (t *training) plan(c *cli.Context) (err error) {
 		return err
 	}
 	if t.data, err = openData(c, t.info, dataset.TrainAndTest); err != nil {
-		return t.site.moved(err, dataFlag.Name)
+		return t.site.moved(c, err, dataFlag.Name)
 	}
 	if share := c.Float64(validationSplitName); share > 0 {
 		if t.data.Train, t.validation, err = t.data.Train.Split(share, c.Int64(seedFlag.Name)); err != nil {

@@ -42,8 +42,8 @@ import (
 // is in its file when the next event comes, so that the files can be followed
 // and lose nothing when the program is killed. A file that exists already is
 // an error, and so is a row that cannot be written. A run that is resumed goes
-// on in its files; rows of steps that it does again are cut off. Where it was
-// resumed without a State, because writing had failed, rows may be missing.
+// on in its files; rows of steps that it does again are cut off. Where writing had
+// failed before, or the files were changed, rows may be missing.
 type CSV struct {
 	Dir string // "" is the working directory
 
@@ -116,16 +116,6 @@ func (c *CSV) open(begin pipeline.Begin) error {
 	if err := os.MkdirAll(cmp.Or(c.Dir, "."), 0o755); err != nil {
 		return fmt.Errorf("make folder of metrics: %w", err)
 	}
-	var stepsErr, metricsErr error
-	steps, metrics := filepath.Join(c.Dir, "steps.csv"), filepath.Join(c.Dir, "metrics.csv")
-	if _, err := os.Stat(steps); err == nil && begin.Step > 0 && c.restored == nil {
-		c.restored = &csvState{}
-		c.restored.Steps, stepsErr = markAfter(steps, begin.Step)
-		c.restored.Metrics, metricsErr = markAfter(metrics, begin.Epoch-1)
-		if err := errors.Join(stepsErr, metricsErr); err != nil {
-			return fmt.Errorf("resume metrics: %w", err)
-		}
-	}
 	columns := []string{"epoch", "step", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds"}
 	if begin.ValidationExamples > 0 {
 		columns = append(columns, "validation_loss", "validation_accuracy")
@@ -134,18 +124,48 @@ func (c *CSV) open(begin pipeline.Begin) error {
 	if c.restored != nil {
 		from = *c.restored
 	}
-	c.steps, stepsErr = openTable(steps, c.restored != nil, from.Steps, "step", "epoch", "loss", "accuracy", "learning_rate", "images_per_second")
-	c.metrics, metricsErr = openTable(metrics, c.restored != nil, from.Metrics, columns...)
+	var stepsErr, metricsErr error
+	c.steps, stepsErr = openTable(filepath.Join(c.Dir, "steps.csv"), begin.Step > 0, from.Steps, begin.Step,
+		"step", "epoch", "loss", "accuracy", "learning_rate", "images_per_second")
+	c.metrics, metricsErr = openTable(filepath.Join(c.Dir, "metrics.csv"), begin.Step > 0, from.Metrics, begin.Epoch-1, columns...)
 	return errors.Join(stepsErr, metricsErr)
 }
 
-// markAfter returns how far a file had come when it had the row that begins
-// with the number last, or the last one before that.
-func markAfter(path string, last int) (mark, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return mark{}, err
+// openTable makes a file with a row of names. If the run is resumed it goes on in
+// the one that is there, after a mark, or where no row ends there, after the row
+// that begins with the number last.
+func openTable(path string, resumed bool, m mark, last int, names ...string) (*table, error) {
+	info, err := os.Stat(path)
+	if !resumed || errors.Is(err, os.ErrNotExist) {
+		return newTable(path, names...)
 	}
+	if err == nil && !info.Mode().IsRegular() { // a pipe would wait for a reader
+		err = fmt.Errorf("%s is not a file", path)
+	}
+	var data []byte
+	if err == nil {
+		data, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("resume metrics: %w", err)
+	}
+	if n := m.Bytes; n <= 0 || n > int64(len(data)) || data[n-1] != '\n' {
+		m = markAfter(data, last)
+	}
+	file, err := reopenJournal(path, m)
+	if err != nil {
+		return nil, fmt.Errorf("resume metrics: %w", err)
+	}
+	t := &table{journal: file}
+	if m.Bytes > 0 {
+		return t, nil
+	}
+	return t, t.write(names...)
+}
+
+// markAfter returns how far a table had come when it had the row that begins with
+// the number last, or the last one before that.
+func markAfter(data []byte, last int) mark {
 	size := 0
 	for line := range bytes.Lines(data) {
 		first, _, _ := bytes.Cut(line, []byte(","))
@@ -155,7 +175,7 @@ func markAfter(path string, last int) (mark, error) {
 		}
 		size += len(line)
 	}
-	return mark{int64(size)}, nil
+	return mark{int64(size)}
 }
 
 // table is a file of rows. A nil table has none.
@@ -164,23 +184,12 @@ type table struct {
 	row bytes.Buffer
 }
 
-// openTable makes a file with a row of names, or takes one that is there back to
-// a mark.
-func openTable(path string, there bool, m mark, names ...string) (*table, error) {
-	var file *journal
-	var err error
-	if there {
-		file, err = reopenJournal(path, m)
-	} else {
-		file, err = newJournal(path)
-	}
+func newTable(path string, names ...string) (*table, error) {
+	file, err := newJournal(path)
 	if err != nil {
-		return nil, fmt.Errorf("open metrics: %w", err)
+		return nil, fmt.Errorf("create metrics: %w", err)
 	}
 	t := &table{journal: file}
-	if m.Bytes > 0 {
-		return t, nil
-	}
 	return t, t.write(names...)
 }
 

@@ -145,6 +145,10 @@ class TestTensorBoard:
         assert settings == {
             "model": "small",
             **{name: config[name] for name in ("data", "epochs", "batch_size", "learning_rate", "shuffle")},
+            **{
+                name: config[name]
+                for name in ("schedule", "warmup", "plateau", "early_stopping", "validation_split")
+            },
             **{name: config[name] for name in ("seed", "limit", "precision", "recipe", "loss")},
         }
         experiment = metadata.parse_experiment_plugin_data(content[metadata.EXPERIMENT_TAG])

@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -97,13 +98,10 @@ func listCheckpoints(c *cli.Context) error {
 		}
 		result.Checkpoints = append(result.Checkpoints, l)
 	}
-	for i, l := range result.Checkpoints {
-		if l.Valid { // the newest that can be read knows which is the best
-			for j := range result.Checkpoints[i:] {
-				other := &result.Checkpoints[i+j]
-				other.Best = other.Step == l.best
-			}
-			break
+	// The newest that can be read knows which is the best.
+	if newest := slices.IndexFunc(result.Checkpoints, func(l listed) bool { return l.Valid }); newest >= 0 {
+		for i := range result.Checkpoints {
+			result.Checkpoints[i].Best = result.Checkpoints[i].Step == result.Checkpoints[newest].best
 		}
 	}
 	if c.Bool(jsonFlag.Name) {

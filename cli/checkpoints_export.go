@@ -59,20 +59,22 @@ func exportCheckpoint(c *cli.Context) error {
 
 // choose finds a checkpoint that is whole.
 func choose(c *cli.Context, store checkpoint.Store, which string) (*pipeline.Saved, error) {
-	last, damaged, err := pipeline.LastSaved(store.Dir)
-	if err != nil && (which == "last" || which == "best") {
-		return nil, errors.Join(append([]error{err}, damaged...)...)
-	}
-	step, _ := strconv.Atoi(which)
-	switch {
-	case which == "last":
-		for _, err := range damaged {
-			warn(c, "%v; taking step %d", err, last.Step)
+	step, err := strconv.Atoi(which)
+	if err != nil {
+		last, damaged, err := pipeline.LastSaved(store.Dir)
+		switch {
+		case err != nil:
+			return nil, errors.Join(append([]error{err}, damaged...)...)
+		case which == "last":
+			for _, err := range damaged {
+				warn(c, "%v; taking step %d", err, last.Step)
+			}
+			return last, nil
+		case last.Best == nil:
+			return nil, fmt.Errorf("%s: none is the best yet: no epoch was finished", store.Dir)
+		case last.Best.Step == last.Step:
+			return last, nil
 		}
-		return last, nil
-	case which == "best" && last.Best == nil:
-		return nil, fmt.Errorf("%s: none is the best yet: no epoch was finished", store.Dir)
-	case which == "best":
 		step = last.Best.Step
 	}
 	all, err := store.List()

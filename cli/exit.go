@@ -116,7 +116,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitOK
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.As(err, &stopped) && errors.Is(err, context.DeadlineExceeded): // stoppedError is only of the command's own context
+	case errors.As(err, &stopped) && stopped.cause == errMaxTime:
 		return exitMaxTime
 	case errors.Is(err, context.Canceled) && errors.As(context.Cause(ctx), &caught):
 		return exitSignal + int(caught.signal)
@@ -137,10 +137,8 @@ func (e silentExit) Error() string { return fmt.Sprintf("exit status %d", int(e)
 func describe(ctx context.Context, err error) string {
 	var stopped *stoppedError
 	switch {
-	case errors.As(err, &stopped) && errors.Is(err, context.DeadlineExceeded):
-		return errMaxTime.Error() + " " + stopped.Error()
-	case errors.As(err, &stopped) && context.Cause(ctx) != nil:
-		return context.Cause(ctx).Error() + " " + stopped.Error()
+	case errors.As(err, &stopped):
+		return stopped.Error()
 	case errors.Is(err, context.Canceled) && context.Cause(ctx) != nil:
 		return context.Cause(ctx).Error()
 	}

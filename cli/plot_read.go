@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,13 +17,7 @@ func (r runDir) metrics() string { return filepath.Join(string(r), "metrics.csv"
 
 // configured returns the run's config.json, as far as it can be read.
 func (r runDir) configured() (config runConfig) {
-	info, err := os.Stat(r.config())
-	if err != nil || !info.Mode().IsRegular() { // reading a pipe could wait for ever
-		return config
-	}
-	if data, err := os.ReadFile(r.config()); err == nil {
-		_ = json.Unmarshal(data, &config)
-	}
+	config, _ = r.loadConfig()
 	return config
 }
 

@@ -70,14 +70,14 @@ func findSite(c *cli.Context) (*site, error) {
 
 // take takes over the run that is there.
 func (s *site) take(c *cli.Context, state progress) (err error) {
-	if err := s.read(c, state); err != nil {
-		return err
-	}
 	if state == finished {
+		if err := s.readConfig(); err != nil {
+			return err
+		}
 		changes := s.before.given(c)
 		if len(changes) == 0 {
 			s.finished = true
-			return nil
+			return s.readSaved(finished)
 		}
 		if !c.Bool(overrideName) {
 			return usagef(c, "%s is finished, and had other settings: %s; --%s goes on with it, with these", s.dir, changes, overrideName)
@@ -90,7 +90,11 @@ func (s *site) take(c *cli.Context, state progress) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.read(c, now); err != nil { // another process may have gone on meanwhile
+	// As they are now that nobody else is here.
+	if err := s.readConfig(); err != nil {
+		return err
+	}
+	if err := s.readSaved(now); err != nil {
 		return err
 	}
 	if now == finished && state == unfinished {
@@ -154,13 +158,15 @@ func ago(path string) string {
 	return fmt.Sprintf(", saved %s ago", time.Since(info.ModTime()).Round(time.Second))
 }
 
-// read reads the config and the newest checkpoint of the run that is there.
-func (s *site) read(c *cli.Context, state progress) error {
+// readConfig reads the config of the run that is there.
+func (s *site) readConfig() error {
 	config, err := s.dir.readConfig()
-	if err != nil {
-		return err
-	}
 	s.before = &config
+	return err
+}
+
+// readSaved reads its newest checkpoint that is whole.
+func (s *site) readSaved(state progress) (err error) {
 	s.saved, s.damaged, err = pipeline.LastSaved(s.dir.checkpoints())
 	if err == nil || state == finished || errors.Is(err, checkpoint.ErrNone) && len(s.damaged) == 0 { // killed before the first
 		return nil

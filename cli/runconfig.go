@@ -120,18 +120,7 @@ func splitOf(e *dataset.Examples) *splitConfig {
 
 // readConfig reads the config of a run that is to go on.
 func (r runDir) readConfig() (runConfig, error) {
-	var config runConfig
-	info, err := os.Stat(r.config())
-	if err == nil && !info.Mode().IsRegular() { // reading a pipe could wait for ever
-		err = errors.New("it is not a file")
-	}
-	var data []byte
-	if err == nil {
-		data, err = os.ReadFile(r.config())
-	}
-	if err == nil {
-		err = json.Unmarshal(data, &config)
-	}
+	config, err := r.loadConfig()
 	if err == nil {
 		err = config.check()
 	}
@@ -139,6 +128,23 @@ func (r runDir) readConfig() (runConfig, error) {
 		return config, fmt.Errorf("read run's config: %s: %w", r.config(), err)
 	}
 	return config, nil
+}
+
+// loadConfig returns as much of config.json as can be read.
+func (r runDir) loadConfig() (config runConfig, err error) {
+	info, err := os.Stat(r.config())
+	if err != nil {
+		return config, err
+	}
+	if !info.Mode().IsRegular() { // reading a pipe could wait for ever
+		return config, errors.New("it is not a file")
+	}
+	data, err := os.ReadFile(r.config())
+	if err != nil {
+		return config, err
+	}
+	err = json.Unmarshal(data, &config)
+	return config, err
 }
 
 func (r runConfig) check() error {

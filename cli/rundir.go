@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -167,7 +166,8 @@ func (r runDir) make() (lock *disk.Lock, remove func() error, err error) {
 		return nil, nil, err
 	}
 	remove = func() error {
-		err := r.empty()
+		// The lock goes last: until then nobody else takes the directory.
+		err := errors.Join(r.empty(), os.Remove(filepath.Join(string(r), lockFile)))
 		if !existed {
 			err = errors.Join(err, os.Remove(string(r)))
 			undoParents()
@@ -177,22 +177,18 @@ func (r runDir) make() (lock *disk.Lock, remove func() error, err error) {
 	if state, err := r.progress(); err != nil || state != notBegun { // somebody was faster
 		return nil, nil, errors.Join(fmt.Errorf("make run directory: another process has begun a run in %s at the same time", r), err, lock.Close())
 	}
-	return lock, remove, r.empty(lockFile)
+	return lock, remove, r.empty()
 }
 
-// empty removes all that is in the directory, but for what is kept. The lock goes
-// last: until then nobody else takes the directory.
-func (r runDir) empty(keep ...string) error {
+// empty removes all that is in the directory but the lock.
+func (r runDir) empty() error {
 	entries, err := os.ReadDir(string(r))
 	if err != nil {
 		return fmt.Errorf("empty run directory: %w", err)
 	}
-	if at := slices.IndexFunc(entries, func(e os.DirEntry) bool { return e.Name() == lockFile }); at >= 0 {
-		entries = append(slices.Delete(slices.Clone(entries), at, at+1), entries[at])
-	}
 	var errs []error
 	for _, entry := range entries {
-		if !slices.Contains(keep, entry.Name()) {
+		if entry.Name() != lockFile {
 			errs = append(errs, os.RemoveAll(filepath.Join(string(r), entry.Name())))
 		}
 	}

@@ -92,7 +92,7 @@ func trainUntil(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	watchers = append(watchers, &guard{site: t.site, warn: func(err error) { t.logs.warn(c, err.Error()) }})
+	watchers = append(watchers, guard{t.site})
 	t.options.Callbacks = append(watchers, t.options.Callbacks...)
 	if err := t.site.prepare(c, t, config); err != nil {
 		return err
@@ -146,19 +146,20 @@ func (t *training) cutShort(c *cli.Context, result pipeline.Result, fitErr error
 	if t.site.saved != nil {
 		before = t.site.saved.Step
 	}
-	return errors.Join(&stoppedError{fitErr, result.Steps, result.Steps > before, dir}, err)
+	return errors.Join(&stoppedError{fitErr, context.Cause(c.Context), result.Steps, result.Steps > before, dir}, err)
 }
 
 // stoppedError is the end of a run that was told to end and can go on.
 type stoppedError struct {
 	err     error // the context's
+	cause   error // the context's
 	steps   int
 	further bool // than when it was resumed
 	dir     runDir
 }
 
 func (e *stoppedError) Error() string {
-	return fmt.Sprintf("after step %d; residual train --out %s --%s goes on from there", e.steps, e.dir, resumeName)
+	return fmt.Sprintf("%v after step %d; residual train --out %s --%s goes on from there", e.cause, e.steps, e.dir, resumeName)
 }
 
 func (e *stoppedError) Unwrap() error { return e.err }

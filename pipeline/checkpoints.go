@@ -129,59 +129,56 @@ func (s *Saved) Variables() string { return filepath.Join(s.Path, variablesName)
 // ReadSaved reads the state in a checkpoint, which may be damaged elsewhere: see
 // Checkpoint.Verify.
 func ReadSaved(c checkpoint.Checkpoint) (*Saved, error) {
-	state, err := readState(c)
-	if err != nil {
-		return nil, err
+	saved := &Saved{Path: c.Path}
+	path := filepath.Join(c.Path, stateName)
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() { // reading a pipe could wait for ever
+		err = fmt.Errorf("%s is not a file", path)
 	}
-	return &Saved{c.Path, state}, nil
+	var data []byte
+	if err == nil {
+		data, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read state of run: %w", err)
+	}
+	err = json.Unmarshal(data, &saved.State)
+	if err == nil {
+		err = saved.State.checkOf(c)
+	}
+	if err != nil {
+		return nil, &checkpoint.DamagedError{Checkpoint: c, File: stateName, Reason: err.Error()}
+	}
+	return saved, nil
+}
+
+// checkOf says what no state of that checkpoint can be.
+func (s State) checkOf(c checkpoint.Checkpoint) error {
+	switch {
+	case s.Format != stateFormat:
+		return fmt.Errorf("its format is %d, this program reads %d", s.Format, stateFormat)
+	case s.Step != c.Step:
+		return fmt.Errorf("it is of step %d", s.Step)
+	case s.Epoch < 1 || s.Batch < 0:
+		return fmt.Errorf("it is in batch %d of epoch %d", s.Batch, s.Epoch)
+	case min(s.Seconds, s.TrainingSeconds, s.EpochSeconds) < 0 || min(s.Images, s.Sums.Examples, s.Sums.Correct) < 0:
+		return errors.New("some of its numbers are negative")
+	}
+	return nil
 }
 
 // LastSaved returns the newest state in a store that is whole, and what is
 // wrong with newer ones. checkpoint.ErrNone is in the error's chain where there
 // is none.
 func LastSaved(dir string) (saved *Saved, damaged []error, err error) {
-	var state State
-	newest, damaged, err := checkpoint.Store{Dir: dir}.Newest(func(c checkpoint.Checkpoint) (err error) {
-		state, err = readState(c)
+	_, damaged, err = checkpoint.Store{Dir: dir}.Newest(func(c checkpoint.Checkpoint) (err error) {
+		saved, err = ReadSaved(c)
 		return err
 	})
 	if err != nil {
 		return nil, damaged, err
 	}
-	return &Saved{newest.Path, state}, damaged, nil
-}
-
-func readState(c checkpoint.Checkpoint) (State, error) {
-	var state State
-	path := filepath.Join(c.Path, stateName)
-	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() { // reading a pipe could wait for ever
-		err = fmt.Errorf("%s is not a file", path)
-	}
-	if err != nil {
-		return state, fmt.Errorf("read state of run: %w", err)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return state, fmt.Errorf("read state of run: %w", err)
-	}
-	damaged := func(reason string) error {
-		return &checkpoint.DamagedError{Checkpoint: c, File: stateName, Reason: reason}
-	}
-	if err := json.Unmarshal(data, &state); err != nil {
-		return state, damaged(err.Error())
-	}
-	switch {
-	case state.Format != stateFormat:
-		return state, damaged(fmt.Sprintf("its format is %d, this program reads %d", state.Format, stateFormat))
-	case state.Step != c.Step:
-		return state, damaged(fmt.Sprintf("it is of step %d", state.Step))
-	case state.Epoch < 1 || state.Batch < 0:
-		return state, damaged(fmt.Sprintf("it is in batch %d of epoch %d", state.Batch, state.Epoch))
-	case min(state.Seconds, state.TrainingSeconds, state.EpochSeconds) < 0 || min(state.Images, state.Sums.Examples, state.Sums.Correct) < 0:
-		return state, damaged("some of its numbers are negative")
-	}
-	return state, nil
+	return saved, damaged, nil
 }
 
 // ChangedError says that a run cannot be resumed with another model or other

@@ -42,21 +42,21 @@ func (c *Curve) Handle(_ context.Context, event pipeline.Event) error {
 	case pipeline.Step:
 		c.run.Steps = append(c.run.Steps, plot.Step{Number: e.Number, Loss: e.Loss, Accuracy: e.Accuracy})
 	case pipeline.Epoch:
-		epoch := plot.Epoch{Step: e.Step, Train: plot.Score{Loss: e.Train.Loss, Accuracy: e.Train.Accuracy}}
-		for _, split := range []struct {
-			from *pipeline.Metrics
-			to   **plot.Score
-		}{{e.Validation, &epoch.Validation}, {e.Test, &epoch.Test}} {
-			if split.from != nil {
-				*split.to = &plot.Score{Loss: split.from.Loss, Accuracy: split.from.Accuracy}
-			}
-		}
-		c.run.Epochs = append(c.run.Epochs, epoch)
+		c.run.Epochs = append(c.run.Epochs, plot.Epoch{
+			Step: e.Step, Train: *scoreOf(&e.Train), Validation: scoreOf(e.Validation), Test: scoreOf(e.Test),
+		})
 		if c.throttle.due() {
 			return c.draw()
 		}
 	}
 	return nil
+}
+
+func scoreOf(m *pipeline.Metrics) *plot.Score {
+	if m == nil {
+		return nil
+	}
+	return &plot.Score{Loss: m.Loss, Accuracy: m.Accuracy}
 }
 
 // Close draws what is not drawn yet.

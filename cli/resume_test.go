@@ -141,6 +141,8 @@ func TestAResumedRunIsTheSameRun(t *testing.T) {
 	}
 	refused(t, run("train", "--model", "m", "--data", "synthetic", "--out", dir), 2, dir, "finished", "model/1")
 	refused(t, run("train", "--out", dir, "--resume", "--epochs", "5"), 2, dir+" is finished", "--epochs 5, which was 4", "--override")
+	refused(t, run("train", "--out", dir, "--resume", "--override", "--epochs", "3"), 1,
+		"the number of epochs, of which 4 have begun, is not the same: it was 4, it is 3")
 	check()
 
 	// It can go on beyond its end, as if it had been longer from the start.
@@ -299,7 +301,7 @@ func TestTheLockKeepsOthersOut(t *testing.T) {
 	}
 	s.signal(t, syscall.SIGKILL)
 	s.wait(t)
-	must(t, "train", "--out", dir, "--resume", "--override", "--epochs", "1", "--quiet") // a stale one keeps nobody out
+	must(t, "train", "--out", dir, "--resume", "--override", "--epochs", strconv.Itoa(lastStep(t, dir)/4+1), "--quiet") // a stale one keeps nobody out
 }
 
 func TestSIGUSR1SavesACheckpoint(t *testing.T) {

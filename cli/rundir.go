@@ -130,7 +130,7 @@ func (e *inUseError) Unwrap() error { return disk.ErrLocked }
 // checkPlace refuses a directory that cannot be made or written to.
 func (r runDir) checkPlace() error {
 	if err := checkParent(filepath.Join(string(r), "run")); err != nil {
-		return fmt.Errorf("make run directory: %w", err)
+		return fmt.Errorf("write run directory: %w", err)
 	}
 	return nil
 }
@@ -140,11 +140,11 @@ func (r runDir) checkFree(size int64) error {
 	place := nearest(filepath.Join(string(r), "run"))
 	free, err := freeSpace(place)
 	if err != nil {
-		return fmt.Errorf("make run directory: %w", err)
+		return fmt.Errorf("write run directory: %w", err)
 	}
 	const other = 16 << 20 // pictures, tables
 	if free < size+other {
-		return fmt.Errorf("make run directory: no disk space: %s has %s free, the run needs %s", place, formatBytes(free), formatBytes(size+other))
+		return fmt.Errorf("write run directory: no disk space: %s has %s free, the run needs %s", place, formatBytes(free), formatBytes(size+other))
 	}
 	return nil
 }

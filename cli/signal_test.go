@@ -240,7 +240,7 @@ func TestADiskThatFillsUpDoesNotEndARun(t *testing.T) {
 	if err := errors.Join(filler.Close(), os.Remove(filler.Name())); err != nil {
 		t.Fatal(err)
 	}
-	o = finish(t, process(t, []string{"train", "--out", run, "--resume", "--override", "--epochs", "1", "--quiet"}))
+	o = finish(t, process(t, []string{"train", "--out", run, "--resume", "--override", "--epochs", strconv.Itoa(lastStep(t, run)/4 + 1), "--quiet"}))
 	if o.code != 0 {
 		t.Errorf("resumed: exit code %d: %s", o.code, o.stderr)
 	}

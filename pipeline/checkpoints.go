@@ -182,7 +182,8 @@ func LastSaved(dir string) (saved *Saved, damaged []error, err error) {
 }
 
 // ChangedError says that a run cannot be resumed with another model or other
-// data, or with another order of the examples in the middle of an epoch.
+// data, with fewer epochs than it has begun, or with another order of the
+// examples in the middle of an epoch.
 type ChangedError struct{ What, Was, Is string }
 
 func (e *ChangedError) Error() string {
@@ -233,6 +234,14 @@ func (s State) Check(model Model, data Data, o Options) error {
 		if part.was != part.is {
 			return &ChangedError{part.what, cmp.Or(part.was, "none"), cmp.Or(part.is, "none")}
 		}
+	}
+	begun := s.Epoch
+	if s.Batch == 0 {
+		begun--
+	}
+	if begun > now.Epochs {
+		what := fmt.Sprintf("the number of epochs, of which %d have begun,", begun)
+		return &ChangedError{what, fmt.Sprint(s.Settings.Epochs), fmt.Sprint(now.Epochs)}
 	}
 	if s.Batch == 0 {
 		return nil

@@ -20,8 +20,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -92,8 +94,8 @@ func place(path string, fill, rename func(draft string) error) (err error) {
 		undoParents()
 		return err
 	}
-	draft, err := os.MkdirTemp(parent, DraftPrefix+filepath.Base(path)+"-*")
-	if err != nil {
+	draft := filepath.Join(parent, DraftPrefix+filepath.Base(path)+"-"+strconv.FormatUint(rand.Uint64(), 36))
+	if err := os.Mkdir(draft, 0o755); err != nil { // MkdirTemp would not ask the umask
 		undoParents()
 		return err
 	}
@@ -110,9 +112,6 @@ func place(path string, fill, rename func(draft string) error) (err error) {
 	}
 	defer lock.Close()
 	if err := fill(draft); err != nil {
-		return err
-	}
-	if err := os.Chmod(draft, 0o755); err != nil { // MkdirTemp keeps others out
 		return err
 	}
 	if err := syncTree(draft); err != nil {

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 )
 
@@ -68,6 +69,17 @@ func TestCreate(t *testing.T) {
 	}
 	if left := names(t, filepath.Dir(dir)); !slices.Equal(left, []string{"dir"}) {
 		t.Errorf("there is %v", left)
+	}
+}
+
+func TestCreateKeepsTheUmask(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o077))
+	dir := filepath.Join(t.TempDir(), "private")
+	if err := Create(dir, filled("one")); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", info.Mode(), err)
 	}
 }
 

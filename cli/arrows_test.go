@@ -28,7 +28,8 @@ var arrows = []arrow{
 	{"tfgo/tensor", "", "tensors are plain Go: everything under pipeline is tested without TensorFlow"},
 	{"tfgo", "tfgo/tensor", "the bindings know nothing of models and training"},
 	{"savedmodel/bundle", "tfgo/tensor", "files are read without TensorFlow"},
-	{"savedmodel", "internal/disk savedmodel/bundle tfgo tfgo/tensor", "a model is called by name, whoever trains it: pipeline asks for an interface"},
+	{"savedmodel/frozen", "tfgo/tensor", "graphs are rewritten as messages, without TensorFlow"},
+	{"savedmodel", "internal/disk savedmodel/bundle savedmodel/frozen tfgo tfgo/tensor", "a model is called by name, whoever trains it: pipeline asks for an interface"},
 	{"savedmodel/modeltest", "tfgo", "it only finds what tests run on"},
 	{"pipeline/imagefile", "", "it turns files into bytes, for anyone"},
 	{"pipeline/plot", "", "it draws numbers, whoever counted them"},
@@ -52,7 +53,7 @@ var owners = []owner{
 	{"C", "tfgo", "C memory and C's ways of failing stay in one room"},
 	{"github.com/wamuir/graft/tensorflow", "tfgo", "C memory and C's ways of failing stay in one room"},
 	// Generated messages, pure Go.
-	{"github.com/wamuir/graft/tensorflow/", "tfgo savedmodel savedmodel/bundle pipeline/callback pipeline/serving", "only these read and write TensorFlow's files and messages"},
+	{"github.com/wamuir/graft/tensorflow/", "tfgo savedmodel savedmodel/bundle savedmodel/frozen pipeline/callback pipeline/serving", "only these read and write TensorFlow's files and messages"},
 	{"github.com/urfave/cli/", "cli", "cli is the only room that reads arguments"},
 	{"github.com/disintegration/imaging", "pipeline/imagefile", "it panics on damaged files: imagefile decodes before"},
 }

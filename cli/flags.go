@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/residual-go/residual/savedmodel"
 	"github.com/residual-go/residual/tfgo"
 )
 
@@ -78,13 +79,13 @@ func positiveFloat(c *cli.Context, name string) error {
 }
 
 // sessionOptions reads --threads and --precision.
-func sessionOptions(c *cli.Context) (tfgo.Options, error) {
+func sessionOptions(c *cli.Context) (savedmodel.Options, error) {
 	if err := positive(c, threadsFlag.Name); err != nil {
-		return tfgo.Options{}, err
+		return savedmodel.Options{}, err
 	}
 	precision := tfgo.Precision(c.String(precisionFlag.Name))
 	if !slices.Contains(tfgo.Precisions, precision) {
-		return tfgo.Options{}, usagef(c, "--precision must be one of %v, not %q", tfgo.Precisions, precision)
+		return savedmodel.Options{}, usagef(c, "--precision must be one of %v, not %q", tfgo.Precisions, precision)
 	}
-	return tfgo.Options{Threads: c.Int(threadsFlag.Name), Precision: precision}, nil
+	return savedmodel.Options{Threads: c.Int(threadsFlag.Name), Precision: precision}, nil
 }

@@ -8,15 +8,14 @@ import (
 
 	"github.com/residual-go/residual/pipeline/imagefile"
 	"github.com/residual-go/residual/savedmodel"
-	"github.com/residual-go/residual/tfgo"
 )
 
 // inspectModel reads the flags that every command with a model takes, and looks
 // at the model's files: --model must have the signatures that the command will
 // call. Nothing has been loaded yet.
-func inspectModel(c *cli.Context, signatures ...string) (*savedmodel.Info, tfgo.Options, error) {
+func inspectModel(c *cli.Context, signatures ...string) (*savedmodel.Info, savedmodel.Options, error) {
 	if err := needFlag(c, modelFlag); err != nil {
-		return nil, tfgo.Options{}, err
+		return nil, savedmodel.Options{}, err
 	}
 	session, err := sessionOptions(c)
 	if err != nil {

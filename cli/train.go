@@ -14,7 +14,6 @@ import (
 	"github.com/residual-go/residual/pipeline"
 	"github.com/residual-go/residual/pipeline/dataset"
 	"github.com/residual-go/residual/savedmodel"
-	"github.com/residual-go/residual/tfgo"
 )
 
 func trainCommand() *cli.Command {
@@ -42,7 +41,7 @@ type training struct {
 	data *dataset.Data
 	// validation was drawn from the training data; nil without --validation-split.
 	validation *dataset.Examples
-	session    tfgo.Options
+	session    savedmodel.Options
 	logs       *logs
 	options    pipeline.Options
 }

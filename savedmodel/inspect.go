@@ -36,6 +36,7 @@ type Info struct {
 	Fingerprint string
 
 	files      snapshot
+	graph      *pb.MetaGraphDef
 	signatures map[string]signature
 	saver      saver
 }
@@ -88,6 +89,7 @@ func Inspect(dir string) (*Info, error) {
 		TensorFlow: version,
 		Tags:       graph.GetMetaInfoDef().GetTags(),
 		files:      files,
+		graph:      graph,
 		signatures: signaturesOf(graph),
 		saver: saver{
 			filename: graph.GetSaverDef().GetFilenameTensorName(),

@@ -72,6 +72,9 @@ func (m *Model) RestoreVariables(ctx context.Context, prefix string) error {
 		return fmt.Errorf("restore variables: %w", err)
 	}
 	defer done()
+	if err := m.thaw(); err != nil {
+		return fmt.Errorf("restore variables: %w", err)
+	}
 	saver, name := m.info.saver, tensor.Text(filepath.Join(folder, filepath.Base(prefix)))
 	if _, err := m.session.Run(ctx, tfgo.Feeds{saver.filename: name}, nil, []string{saver.restore}); err != nil {
 		return fmt.Errorf("restore variables: %w", err)

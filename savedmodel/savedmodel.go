@@ -29,7 +29,18 @@ import (
 )
 
 // Options says how to open a model. The zero value is fine.
-type Options = tfgo.Options
+type Options struct {
+	// Threads is how many threads compute one operation, and how many
+	// operations compute at once; 0 means one for each core. Results depend on
+	// it in the last bits. The first session of a process decides for all.
+	Threads int
+	// Precision is that of convolutions and matrix products; variables stay
+	// float32. The zero value is float32.
+	Precision tfgo.Precision
+	// Plain lets every function run as it is in the file. Otherwise those that
+	// change nothing are made faster when they are called on a CPU, see Model.Call.
+	Plain bool
+}
 
 // ErrInput is in the chain of errors about inputs that a signature does not
 // take.
@@ -39,6 +50,8 @@ var ErrInput = errors.New("wrong input")
 type Model struct {
 	info    *Info
 	session *tfgo.Session
+	options Options
+	freezer freezer
 }
 
 // Open loads the model in dir, which may be all that Resolve takes.
@@ -52,15 +65,15 @@ func Open(dir string, o Options) (*Model, error) {
 		return nil, fmt.Errorf("open model: %w", err)
 	}
 	defer done()
-	session, err := tfgo.LoadSavedModel(folder, o)
+	session, err := tfgo.LoadSavedModel(folder, tfgo.Options{Threads: o.Threads, Precision: o.Precision})
 	if err != nil {
 		return nil, err
 	}
-	return &Model{info: info, session: session}, nil
+	return &Model{info: info, session: session, options: o}, nil
 }
 
 // Close frees the model's memory.
-func (m *Model) Close() error { return m.session.Close() }
+func (m *Model) Close() error { return errors.Join(m.thaw(), m.session.Close()) }
 
 // Info returns what the model's files say.
 func (m *Model) Info() *Info { return m.info }
@@ -75,6 +88,12 @@ func (m *Model) Signature(name string) (tensor.Signature, bool) {
 
 // Call runs a signature and returns all its outputs by name. The context is
 // looked at before the run, which cannot be stopped.
+//
+// A signature that changes no variable is run from a graph of its own, in which
+// variables are constants and BatchNorms are folded into the convolutions:
+// float32 results differ by 1e-5 at most, of probabilities. That graph is made,
+// in a second for a hundred megabytes, at the first call and at the first one
+// after the variables were changed. It takes the memory of the variables twice.
 func (m *Model) Call(ctx context.Context, name string, inputs map[string]tensor.Tensor) (map[string]tensor.Tensor, error) {
 	s, ok := m.info.signatures[name]
 	if !ok {
@@ -84,11 +103,19 @@ func (m *Model) Call(ctx context.Context, name string, inputs map[string]tensor.
 	if err != nil {
 		return nil, fmt.Errorf("call signature %q: %w", name, err)
 	}
+	session, names := m.session, s.outputs
+	f, err := m.frozen(ctx, name, s)
+	if err != nil {
+		return nil, fmt.Errorf("call signature %q: %w", name, err)
+	}
+	if f != nil {
+		session, names = f.session, f.outputs
+	}
 	fetches := make([]string, len(s.public.Outputs))
 	for i, output := range s.public.Outputs {
-		fetches[i] = s.outputs[output.Name]
+		fetches[i] = names[output.Name]
 	}
-	results, err := m.session.Run(ctx, feeds, fetches, nil)
+	results, err := session.Run(ctx, feeds, fetches, nil)
 	if err != nil {
 		return nil, fmt.Errorf("call signature %q: %w", name, err)
 	}

@@ -17,6 +17,9 @@ type Options struct {
 	// Precision is that of convolutions and matrix products; variables stay
 	// float32. The zero value is Float32.
 	Precision Precision
+	// Optimized says that the graph needs no rewriting but the fusion of
+	// operations: TensorFlow's other passes copy large constants again and again.
+	Optimized bool
 }
 
 // Precision is a floating-point format of computations.
@@ -35,18 +38,21 @@ func (o Options) config() ([]byte, error) {
 	if o.Threads < 0 || o.Threads > math.MaxInt32 {
 		return nil, fmt.Errorf("threads must be from 0 to %d, not %d", math.MaxInt32, o.Threads)
 	}
+	rewrite := &configpb.RewriterConfig{}
+	if o.Optimized {
+		rewrite.Optimizers, rewrite.MetaOptimizerIterations = []string{"remap"}, configpb.RewriterConfig_ONE
+	}
 	config := &configpb.ConfigProto{
 		IntraOpParallelismThreads: int32(o.Threads),
 		InterOpParallelismThreads: int32(o.Threads),
 		AllowSoftPlacement:        true,
 		GpuOptions:                &configpb.GPUOptions{AllowGrowth: true},
+		GraphOptions:              &configpb.GraphOptions{RewriteOptions: rewrite},
 	}
 	switch o.Precision {
 	case "", Float32:
 	case BFloat16:
-		config.GraphOptions = &configpb.GraphOptions{RewriteOptions: &configpb.RewriterConfig{
-			AutoMixedPrecisionOnednnBfloat16: configpb.RewriterConfig_ON,
-		}}
+		rewrite.AutoMixedPrecisionOnednnBfloat16 = configpb.RewriterConfig_ON
 	default:
 		return nil, fmt.Errorf("precision must be one of %v, not %q", Precisions, o.Precision)
 	}

@@ -59,6 +59,26 @@ func LoadSavedModel(dir string, o Options) (*Session, error) {
 
 var firstLoad sync.Once
 
+// NewSession opens a graph that has no variables, a serialized GraphDef.
+func NewSession(graph []byte, o Options) (*Session, error) {
+	if _, err := Load(); err != nil {
+		return nil, err
+	}
+	config, err := o.config()
+	if err != nil {
+		return nil, fmt.Errorf("configure session: %w", err)
+	}
+	g := tf.NewGraph()
+	if err := g.Import(graph, ""); err != nil {
+		return nil, fmt.Errorf("import graph: %w", &runError{err})
+	}
+	session, err := tf.NewSession(g, &tf.SessionOptions{Config: config})
+	if err != nil {
+		return nil, fmt.Errorf("open session: %w", err)
+	}
+	return &Session{graph: g, session: session}, nil
+}
+
 // Close frees the session's variables. It waits for calls of Run.
 func (s *Session) Close() error { return s.session.Close() }
 

@@ -1,0 +1,140 @@
+package savedmodel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/residual-go/residual/savedmodel/frozen"
+	"github.com/residual-go/residual/tfgo"
+	"github.com/residual-go/residual/tfgo/tensor"
+)
+
+// freezer keeps the frozen graphs of a model's functions: with the variables as
+// constants, BatchNorms part of the convolutions, and oneDNN's weights in its own
+// layout. One is made when a function that changes nothing is called first, and
+// all are dropped when one is called that changes variables.
+type freezer struct {
+	mu        sync.Mutex
+	functions map[string]*function // by signature
+}
+
+// function is a signature that was called. Its session is nil where it can only
+// be called as it is.
+type function struct {
+	session *tfgo.Session
+	outputs map[string]string // the graph's names of the tensors, by the signature's
+}
+
+// frozen returns a function's frozen graph; nil if there can be none.
+func (m *Model) frozen(ctx context.Context, name string, s signature) (*function, error) {
+	if m.options.Plain || !mayFreeze() {
+		return nil, nil
+	}
+	m.freezer.mu.Lock()
+	defer m.freezer.mu.Unlock()
+	f, ok := m.freezer.functions[name]
+	if !ok {
+		var err error
+		if f, err = m.freeze(ctx, s); ctx.Err() != nil {
+			return nil, fmt.Errorf("freeze graph: %w", ctx.Err())
+		} else if err != nil {
+			f = &function{}
+		}
+		if m.freezer.functions == nil {
+			m.freezer.functions = map[string]*function{}
+		}
+		m.freezer.functions[name] = f
+	}
+	if f.session != nil {
+		return f, nil
+	}
+	return nil, m.freezer.thaw() // for all that is known it changes variables
+}
+
+// thaw drops all frozen graphs.
+func (f *freezer) thaw() error {
+	var errs []error
+	for name, one := range f.functions {
+		if one.session != nil {
+			errs = append(errs, one.session.Close())
+			delete(f.functions, name)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// thaw drops what was made of variables that are to change.
+func (m *Model) thaw() error {
+	m.freezer.mu.Lock()
+	defer m.freezer.mu.Unlock()
+	return m.freezer.thaw()
+}
+
+// freeze makes the frozen graph of a signature from the variables as they are.
+func (m *Model) freeze(ctx context.Context, s signature) (*function, error) {
+	outputs := make([]string, len(s.public.Outputs))
+	for i, output := range s.public.Outputs {
+		outputs[i] = s.outputs[output.Name]
+	}
+	graph, results, err := frozen.Make(m.info.graph, outputs, frozen.Source{
+		Variables: func(names []string) (map[string]tensor.Tensor, error) { return m.variables(ctx, names) },
+		Run:       runOnce,
+		Fuse:      fuses(),
+		BFloat16:  m.options.Precision == tfgo.BFloat16,
+	})
+	if err != nil {
+		return nil, err
+	}
+	f := &function{outputs: map[string]string{}}
+	for i, output := range s.public.Outputs {
+		f.outputs[output.Name] = results[i]
+	}
+	f.session, err = tfgo.NewSession(graph, tfgo.Options{Threads: m.options.Threads, Optimized: true})
+	return f, err
+}
+
+// mayFreeze tells whether frozen graphs are made at all. They are for CPUs.
+var mayFreeze = sync.OnceValue(func() bool {
+	devices, err := tfgo.Devices()
+	return err == nil && !slices.ContainsFunc(devices, func(d tfgo.Device) bool { return d.Type != "CPU" })
+})
+
+var fuses = sync.OnceValue(func() bool { return frozen.Fuses(runOnce) })
+
+// runOnce computes tensors of a graph without inputs.
+func runOnce(graph []byte, fetches []string) ([]tensor.Tensor, error) {
+	session, err := tfgo.NewSession(graph, tfgo.Options{Optimized: true})
+	if err != nil {
+		return nil, err
+	}
+	defer session.Close()
+	return session.Run(context.Background(), nil, fetches, nil)
+}
+
+// variables reads variables by the names of their handles in the graph.
+func (m *Model) variables(ctx context.Context, names []string) (map[string]tensor.Tensor, error) {
+	reads := map[string]string{}
+	for _, node := range m.info.graph.GetGraphDef().GetNode() {
+		if node.GetOp() == "ReadVariableOp" {
+			reads[node.GetInput()[0]] = node.GetName() + ":0"
+		}
+	}
+	fetches := make([]string, len(names))
+	for i, name := range names {
+		if fetches[i] = reads[name]; fetches[i] == "" {
+			return nil, fmt.Errorf("the graph does not read the variable %s by itself", name)
+		}
+	}
+	values, err := m.session.Run(ctx, nil, fetches, nil)
+	if err != nil {
+		return nil, err
+	}
+	byName := make(map[string]tensor.Tensor, len(names))
+	for i, name := range names {
+		byName[name] = values[i]
+	}
+	return byName, nil
+}

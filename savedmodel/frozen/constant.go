@@ -1,0 +1,94 @@
+package frozen
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/wamuir/graft/tensorflow/core/framework/types_go_proto"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/residual-go/residual/tfgo/tensor"
+)
+
+// variables puts the values that the model's variables have now in the place of
+// the reading of them.
+func (g *graph) variables(values map[string]tensor.Tensor) error {
+	constants := map[string]port{} // one for each variable, however often it is read
+	by := map[port]port{}
+	for _, n := range g.nodes() {
+		switch n.op {
+		case "VarHandleOp":
+		case "ReadVariableOp":
+			name := n.inputs[0].node.name
+			value, ok := values[name]
+			if !ok {
+				return fmt.Errorf("the variable %s cannot be read", name)
+			}
+			if _, ok := constants[name]; !ok {
+				constants[name] = port{g.constant(name, value), 0}
+			}
+			by[port{n, 0}] = constants[name]
+		default:
+			for _, input := range n.inputs {
+				if input.node.op == "VarHandleOp" {
+					return fmt.Errorf("%s (%s) uses the variable %s itself, not its value", n.name, n.op, input.node.name)
+				}
+			}
+		}
+	}
+	g.replace(by)
+	return nil
+}
+
+// handles are the names of the variables that are read.
+func (g *graph) handles() []string {
+	var names []string
+	for _, n := range g.nodes() {
+		if n.op == "VarHandleOp" {
+			names = append(names, n.name)
+		}
+	}
+	return names
+}
+
+// evaluate computes what depends on constants alone.
+func (g *graph) evaluate(run func(def []byte, fetches []string) ([]tensor.Tensor, error)) error {
+	constant := map[*node]bool{}
+	wanted := map[port]bool{}
+	for _, n := range g.nodes() {
+		// A PlaceholderWithDefault is there to keep its value from being computed with.
+		constant[n] = n.op == "Const" || len(n.inputs) > 0 && n.op != "PlaceholderWithDefault" &&
+			!slices.ContainsFunc(n.inputs, func(p port) bool { return !constant[p.node] })
+		if constant[n] {
+			continue
+		}
+		for _, input := range n.inputs {
+			if constant[input.node] && input.node.value == nil && input.node.attrs["dtype"].GetType() != types_go_proto.DataType_DT_STRING {
+				wanted[input] = true
+			}
+		}
+	}
+	if len(wanted) == 0 {
+		return nil
+	}
+	part := &graph{}
+	var fetches []string
+	for p := range wanted {
+		part.outputs = append(part.outputs, p)
+		fetches = append(fetches, p.String())
+	}
+	def, err := proto.Marshal(part.def())
+	if err != nil {
+		return err
+	}
+	values, err := run(def, fetches)
+	if err != nil {
+		return fmt.Errorf("compute constants: %w", err)
+	}
+	by := map[port]port{}
+	for i, p := range part.outputs {
+		by[p] = port{g.constant(p.node.name+"/constant", values[i]), 0}
+	}
+	g.replace(by)
+	return nil
+}

@@ -1,0 +1,72 @@
+// Package frozen makes graphs for prediction alone of the functions of a
+// SavedModel: variables are constants, each BatchNorm is folded into the
+// convolution before it, and residual sums are fused.
+//
+// # Basics
+//
+// Make returns a graph and the names of its results in it:
+//
+//	graph, results, err := frozen.Make(meta, []string{"StatefulPartitionedCall:0"}, source)
+//
+// The inputs keep their names.
+//
+// # Caveats
+//
+// A function with side effects, or with loops and conditions that are functions
+// of their own, is refused: it must be called as it is.
+package frozen
+
+import (
+	"fmt"
+
+	pb "github.com/wamuir/graft/tensorflow/core/protobuf/for_core_protos_go_proto"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/residual-go/residual/tfgo/tensor"
+)
+
+// Source computes what a graph is made of.
+type Source struct {
+	// Variables returns the values of variables by the names of their handles.
+	Variables func(names []string) (map[string]tensor.Tensor, error)
+	// Run computes tensors of a graph without inputs and variables.
+	Run func(graph []byte, fetches []string) ([]tensor.Tensor, error)
+	// Fuse tells whether this TensorFlow has oneDNN's operations, see Fuses.
+	Fuse bool
+	// BFloat16 asks for products in bfloat16, which only oneDNN's are fast in.
+	BFloat16 bool
+}
+
+// Make returns a serialized GraphDef that computes the tensors named in outputs,
+// and their names in it.
+func Make(meta *pb.MetaGraphDef, outputs []string, source Source) (graph []byte, names []string, err error) {
+	g, err := inline(meta, outputs)
+	if err != nil {
+		return nil, nil, fmt.Errorf("freeze graph: %w", err)
+	}
+	values, err := source.Variables(g.handles())
+	if err != nil {
+		return nil, nil, fmt.Errorf("freeze graph: %w", err)
+	}
+	if err := g.variables(values); err != nil {
+		return nil, nil, fmt.Errorf("freeze graph: %w", err)
+	}
+	if err := g.evaluate(source.Run); err != nil {
+		return nil, nil, fmt.Errorf("freeze graph: %w", err)
+	}
+	g.fold()
+	if source.Fuse {
+		g.fuse()
+	}
+	if source.BFloat16 {
+		g.bfloat16()
+	}
+	data, err := proto.Marshal(g.def())
+	if err != nil {
+		return nil, nil, fmt.Errorf("freeze graph: %w", err)
+	}
+	for _, output := range g.outputs {
+		names = append(names, output.String())
+	}
+	return data, names, nil
+}

@@ -1,0 +1,204 @@
+package frozen
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	attrs "github.com/wamuir/graft/tensorflow/core/framework/attr_value_go_proto"
+	"github.com/wamuir/graft/tensorflow/core/framework/graph_go_proto"
+	"github.com/wamuir/graft/tensorflow/core/framework/node_def_go_proto"
+	"github.com/wamuir/graft/tensorflow/core/framework/tensor_go_proto"
+	"github.com/wamuir/graft/tensorflow/core/framework/tensor_shape_go_proto"
+	"github.com/wamuir/graft/tensorflow/core/framework/types_go_proto"
+
+	"github.com/residual-go/residual/tfgo/tensor"
+)
+
+// node is an operation of a graph without functions and without control edges.
+type node struct {
+	name   string
+	op     string
+	attrs  map[string]*attrs.AttrValue
+	inputs []port
+	// value is what a Const holds; nil where it is only in the attribute "value".
+	value *tensor.Tensor
+}
+
+// port is one of a node's outputs.
+type port struct {
+	node  *node
+	index int
+}
+
+func (p port) String() string { return p.node.name + ":" + strconv.Itoa(p.index) }
+
+// graph is what some ports are computed from.
+type graph struct {
+	outputs []port
+	names   map[string]bool // that are taken
+}
+
+// unique makes a name out of one that may be taken.
+func (g *graph) unique(name string) string {
+	for tried, i := name, 1; ; i++ {
+		if !g.names[tried] {
+			g.names[tried] = true
+			return tried
+		}
+		tried = fmt.Sprintf("%s_%d", name, i)
+	}
+}
+
+// nodes returns all that the outputs need, each after its inputs.
+func (g *graph) nodes() []*node {
+	var (
+		sorted []*node
+		seen   = map[*node]bool{}
+		visit  func(n *node)
+	)
+	visit = func(n *node) {
+		if seen[n] {
+			return
+		}
+		seen[n] = true
+		for _, input := range n.inputs {
+			visit(input.node)
+		}
+		sorted = append(sorted, n)
+	}
+	for _, output := range g.outputs {
+		visit(output.node)
+	}
+	return sorted
+}
+
+// readers counts how often each node is read, as an output of the graph too.
+func (g *graph) readers() map[*node]int {
+	count := map[*node]int{}
+	for _, n := range g.nodes() {
+		for _, input := range n.inputs {
+			count[input.node]++
+		}
+	}
+	for _, output := range g.outputs {
+		count[output.node]++
+	}
+	return count
+}
+
+// replace puts another port in the place of each of some.
+func (g *graph) replace(by map[port]port) {
+	final := func(p port) port {
+		for {
+			next, ok := by[p]
+			if !ok {
+				return p
+			}
+			p = next
+		}
+	}
+	for i, output := range g.outputs {
+		g.outputs[i] = final(output)
+	}
+	// Inputs are followed from the new outputs on: what is replaced is not read.
+	seen := map[*node]bool{}
+	var visit func(n *node)
+	visit = func(n *node) {
+		if seen[n] {
+			return
+		}
+		seen[n] = true
+		for i, input := range n.inputs {
+			n.inputs[i] = final(input)
+			visit(n.inputs[i].node)
+		}
+	}
+	for _, output := range g.outputs {
+		visit(output.node)
+	}
+}
+
+// def writes the graph as TensorFlow reads it.
+func (g *graph) def() *graph_go_proto.GraphDef {
+	def := &graph_go_proto.GraphDef{}
+	for _, n := range g.nodes() {
+		out := &node_def_go_proto.NodeDef{Name: n.name, Op: n.op, Attr: maps.Clone(n.attrs)}
+		for _, input := range n.inputs {
+			out.Input = append(out.Input, input.String())
+		}
+		if n.value != nil {
+			out.Attr["value"] = valueAttr(*n.value)
+		}
+		def.Node = append(def.Node, out)
+	}
+	return def
+}
+
+// constant makes a node for a value.
+func (g *graph) constant(name string, value tensor.Tensor) *node {
+	dtype := types_go_proto.DataType(value.DType())
+	return &node{
+		name: g.unique(name), op: "Const", value: &value,
+		attrs: map[string]*attrs.AttrValue{"dtype": typeAttr(dtype)},
+	}
+}
+
+func typeAttr(t types_go_proto.DataType) *attrs.AttrValue {
+	return &attrs.AttrValue{Value: &attrs.AttrValue_Type{Type: t}}
+}
+
+func valueAttr(t tensor.Tensor) *attrs.AttrValue {
+	shape := &tensor_shape_go_proto.TensorShapeProto{}
+	for _, size := range t.Shape() {
+		shape.Dim = append(shape.Dim, &tensor_shape_go_proto.TensorShapeProto_Dim{Size: int64(size)})
+	}
+	return &attrs.AttrValue{Value: &attrs.AttrValue_Tensor{Tensor: &tensor_go_proto.TensorProto{
+		Dtype: types_go_proto.DataType(t.DType()), TensorShape: shape, TensorContent: t.Bytes(),
+	}}}
+}
+
+func stringsAttr(values ...string) *attrs.AttrValue {
+	list := &attrs.AttrValue_ListValue{}
+	for _, value := range values {
+		list.S = append(list.S, []byte(value))
+	}
+	return &attrs.AttrValue{Value: &attrs.AttrValue_List{List: list}}
+}
+
+func intAttr(value int64) *attrs.AttrValue {
+	return &attrs.AttrValue{Value: &attrs.AttrValue_I{I: value}}
+}
+
+// shape is a port's static shape, tensor.AnySize where a size is free; false if
+// nothing is known.
+func (p port) shape() ([]int, bool) {
+	if p.node.value != nil {
+		return p.node.value.Shape(), p.index == 0
+	}
+	shapes := p.node.attrs["_output_shapes"].GetList().GetShape()
+	if p.index >= len(shapes) || shapes[p.index].GetUnknownRank() {
+		return nil, false
+	}
+	var sizes []int
+	for _, dim := range shapes[p.index].GetDim() {
+		sizes = append(sizes, int(dim.GetSize()))
+	}
+	return sizes, true
+}
+
+// floats returns a constant's values; false for all but float32 constants.
+func (p port) floats() ([]float32, bool) {
+	if p.node.value == nil || p.index != 0 {
+		return nil, false
+	}
+	values, err := tensor.Values[float32](*p.node.value)
+	return values, err == nil
+}
+
+func sameShape(a, b port) bool {
+	one, known := a.shape()
+	other, alsoKnown := b.shape()
+	return known && alsoKnown && slices.Equal(one, other)
+}

@@ -1,0 +1,58 @@
+package savedmodel
+
+import (
+	"testing"
+
+	"github.com/residual-go/residual/savedmodel/modeltest"
+	"github.com/residual-go/residual/tfgo/tensor"
+)
+
+// A frozen graph is there from the first call of a function that changes nothing
+// until one is called that does.
+func TestFrozenGraphsLiveUntilVariablesChange(t *testing.T) {
+	model, err := Open(modeltest.Dir(t, modeltest.Small), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer model.Close()
+	images, err := tensor.Of(make([]byte, 32*32*3), 1, 32, 32, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	labels, err := tensor.Of([]int64{1}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := map[string]tensor.Tensor{"images": images, "labels": labels}
+	training := map[string]tensor.Tensor{"images": images, "labels": labels, "learning_rate": tensor.Scalar(float32(0.1))}
+	call := func(name string, inputs map[string]tensor.Tensor) {
+		t.Helper()
+		if _, err := model.Call(t.Context(), name, inputs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	isFrozen := func() bool {
+		f := model.freezer.functions["evaluate"]
+		return f != nil && f.session != nil
+	}
+	call("train", training)
+	if isFrozen() {
+		t.Error("there is a frozen graph before anybody needs it")
+	}
+	call("evaluate", examples)
+	if !isFrozen() {
+		t.Error("evaluate has no frozen graph")
+	}
+	call("train", training)
+	if isFrozen() {
+		t.Error("a step has left the frozen graph as it was")
+	}
+	call("evaluate", examples)
+	prefix := t.TempDir() + "/variables"
+	if err := model.SaveVariables(t.Context(), prefix); err != nil || !isFrozen() {
+		t.Errorf("saving has dropped it: %v", err)
+	}
+	if err := model.RestoreVariables(t.Context(), prefix); err != nil || isFrozen() {
+		t.Errorf("restoring has left it: %v", err)
+	}
+}

@@ -8,7 +8,7 @@ PYTHON ?= python3
 export CGO_CFLAGS := -I$(CURDIR)/.venv/tensorflow/include
 
 # What the race detector runs on, and what needs TensorFlow.
-PURE := ./internal/... ./tfgo/tensor/... ./pipeline/... ./savedmodel/bundle/...
+PURE := ./internal/... ./tfgo/tensor/... ./pipeline/... ./savedmodel/bundle/... ./savedmodel/frozen/...
 NATIVE = $(filter-out $(shell go list $(PURE)),$(shell go list ./...))
 PY := .venv/bin/python
 
@@ -48,7 +48,7 @@ golden: build test-models ## rewrite the golden files
 bench: build ## Go against Python and Keras, in turns (ten minutes)
 	@scripts/bench.sh
 
-bench-peers: build ## Go against PyTorch, in turns; installs torch (7 GB) into build/peers
+bench-peers: build ## Go against Keras, PyTorch, ONNX Runtime, OpenVINO, in turns (an hour; installs 7 GB into build/peers)
 	@scripts/bench_peers.sh
 
 # Each of these has a short form in make test.

@@ -39,7 +39,7 @@ var arrows = []arrow{
 	{"pipeline/callback", "pipeline pipeline/plot", "callbacks watch: they hear events and nothing else"},
 	{"cli", "internal/disk pipeline pipeline/callback pipeline/checkpoint pipeline/dataset pipeline/imagefile pipeline/plot savedmodel tfgo tfgo/tensor", "it joins the rooms"},
 	{"cli/residual", "cli", "main is about 15 lines"},
-	{"benchmarks/worker", "pipeline pipeline/dataset pipeline/imagefile savedmodel", "it is a program such as a user writes"},
+	{"benchmarks/worker", "pipeline pipeline/dataset pipeline/imagefile savedmodel tfgo tfgo/tensor", "it is a program such as a user writes"},
 }
 
 // owner says who alone may import something from outside.

@@ -21,7 +21,7 @@ ONE = 1 << 22
 def resize(images: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     """Images uint8 [N,H,W,C] as uint8 [N,*size,C]. H and W must be static.
 
-    The sums are whole numbers below 2**31, which float64 holds exactly on every device and in any order.
+    The sums are whole numbers of 1/ONE below 2**9: float64 holds them exactly, on every device, in any order.
     """
     import tensorflow as tf
 
@@ -34,15 +34,19 @@ def resize(images: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
 
 
 def _levels(sums: tf.Tensor) -> tf.Tensor:
+    """Uint8 levels, rounded half up.
+
+    No weight is negative and their sum is 1 but for some units of 1/ONE: no level is out of range.
+    """
     import tensorflow as tf
 
-    return tf.cast(tf.clip_by_value(tf.floor((sums + ONE / 2) / ONE), 0, 255), tf.uint8)
+    return tf.cast(sums + 0.5, tf.uint8)  # which cuts off
 
 
 def _matrix(source: int, target: int) -> tf.Tensor:
     import tensorflow as tf
 
-    return tf.constant(weights(source, target), tf.float64)
+    return tf.constant(weights(source, target) / ONE, tf.float64)
 
 
 def weights(source: int, target: int) -> np.ndarray:

@@ -95,35 +95,51 @@ func (m *Model) Signature(name string) (tensor.Signature, bool) {
 // in a second for a hundred megabytes, at the first call and at the first one
 // after the variables were changed. It takes the memory of the variables twice.
 func (m *Model) Call(ctx context.Context, name string, inputs map[string]tensor.Tensor) (map[string]tensor.Tensor, error) {
-	s, ok := m.info.signatures[name]
-	if !ok {
-		return nil, fmt.Errorf("call signature %q: %s has only %s", name, m.info.Dir, strings.Join(m.info.SignatureNames(), ", "))
-	}
-	feeds, err := s.feeds(inputs)
+	call, err := m.prepare(ctx, name, inputs)
 	if err != nil {
 		return nil, fmt.Errorf("call signature %q: %w", name, err)
 	}
-	session, names := m.session, s.outputs
-	f, err := m.frozen(ctx, name, s)
-	if err != nil {
-		return nil, fmt.Errorf("call signature %q: %w", name, err)
-	}
-	if f != nil {
-		session, names = f.session, f.outputs
-	}
-	fetches := make([]string, len(s.public.Outputs))
-	for i, output := range s.public.Outputs {
-		fetches[i] = names[output.Name]
-	}
-	results, err := session.Run(ctx, feeds, fetches, nil)
+	results, err := call.session.Run(ctx, call.feeds, call.fetches, nil)
 	if err != nil {
 		return nil, fmt.Errorf("call signature %q: %w", name, err)
 	}
 	outputs := make(map[string]tensor.Tensor, len(results))
-	for i, output := range s.public.Outputs {
+	for i, output := range call.outputs {
 		outputs[output.Name] = results[i]
 	}
 	return outputs, nil
+}
+
+// call is what a signature's run needs.
+type call struct {
+	session *tfgo.Session
+	feeds   tfgo.Feeds
+	fetches []string
+	outputs []tensor.Spec // of the fetches
+}
+
+func (m *Model) prepare(ctx context.Context, name string, inputs map[string]tensor.Tensor) (*call, error) {
+	s, ok := m.info.signatures[name]
+	if !ok {
+		return nil, fmt.Errorf("%s has only %s", m.info.Dir, strings.Join(m.info.SignatureNames(), ", "))
+	}
+	feeds, err := s.feeds(inputs)
+	if err != nil {
+		return nil, err
+	}
+	session, names := m.session, s.outputs
+	f, err := m.frozen(ctx, name, s)
+	if err != nil {
+		return nil, err
+	}
+	if f != nil {
+		session, names = f.session, f.outputs
+	}
+	c := &call{session, feeds, make([]string, len(s.public.Outputs)), s.public.Outputs}
+	for i, output := range s.public.Outputs {
+		c.fetches[i] = names[output.Name]
+	}
+	return c, nil
 }
 
 // signature joins what a caller sees with the names in the graph.

@@ -5,16 +5,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-model=models/resnet50-bench
-keras=build/resnet50-bench.keras
-scripts/made-by-this.sh "$model" || {
-	rm -rf "$model" "$keras"
-	mkdir -p build
-	bin/residual export --out "$model" --save-keras "$keras"
-	scripts/made-by-this.sh --note "$model"
-}
-go build -o build/bench-worker ./benchmarks/worker
-.venv/bin/python benchmarks/train_step.py --model "$model" --keras "$keras" --worker build/bench-worker --json build/train_step.json
+scripts/bench_prepare.sh
+.venv/bin/python benchmarks/bench.py --case driver-16 --case train-keras-16 --json build/bench/times.json
 
 echo
 echo "go build with an empty build cache, modules there:"

@@ -95,10 +95,14 @@ func batchNormOf(n *node) (x port, step affine, ok bool) {
 		parameters[i] = values
 	}
 	scale, offset, mean, variance := parameters[0], parameters[1], parameters[2], parameters[3]
-	if n.attrs["is_training"].GetB() || !n.channelsLast() || len(mean) != len(scale) {
+	training, ok := n.attrs["is_training"] // true where it is left out
+	if !ok || training.GetB() || !n.channelsLast() || len(mean) != len(scale) {
 		return port{}, affine{}, false
 	}
-	epsilon := float64(n.attrs["epsilon"].GetF())
+	epsilon := float64(float32(1e-4)) // where it is left out
+	if given, ok := n.attrs["epsilon"]; ok {
+		epsilon = float64(given.GetF())
+	}
 	for c := range scale {
 		scale[c] /= math.Sqrt(variance[c] + epsilon)
 		offset[c] -= mean[c] * scale[c]

@@ -33,7 +33,7 @@ func (g *graph) bfloat16() {
 	low := map[*node]bool{}
 	sorted := g.nodes()
 	for _, n := range sorted {
-		if n.attrs["T"].GetType() != float32Type {
+		if t, ok := n.attrs["T"]; ok && t.GetType() != float32Type { // models leave out what is the default
 			continue
 		}
 		lows, constants := 0, 0

@@ -1,0 +1,120 @@
+package tfgo
+
+// #include <stdlib.h>
+// #include "tensorflow/c/c_api.h"
+import "C"
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"runtime"
+	"strings"
+	"time"
+	"unsafe"
+
+	tf "github.com/wamuir/graft/tensorflow"
+	configpb "github.com/wamuir/graft/tensorflow/core/protobuf/for_core_protos_go_proto"
+	"google.golang.org/protobuf/proto"
+)
+
+// OpTime is how long one operation of a run took.
+type OpTime struct {
+	Name     string // of the node in the graph that was run, which TensorFlow has rewritten
+	Op       string // such as _FusedConv2D
+	Device   string
+	Start    time.Time
+	Duration time.Duration
+}
+
+// Profile is Run with the times of all operations, in the order of their ends.
+// Taking them costs some time itself.
+func (s *Session) Profile(ctx context.Context, feeds Feeds, fetches []string) ([]OpTime, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	options, err := proto.Marshal(&configpb.RunOptions{TraceLevel: configpb.RunOptions_FULL_TRACE})
+	if err != nil {
+		return nil, err
+	}
+	var (
+		inputs, outputs []C.TF_Output
+		values          []*C.TF_Tensor
+		kept            []*tf.Tensor
+	)
+	for name, value := range feeds {
+		output, err := s.output(name)
+		if err != nil {
+			return nil, err
+		}
+		tensor, err := toC(value)
+		if err != nil {
+			return nil, fmt.Errorf("feed %s: %w", name, err)
+		}
+		kept = append(kept, tensor)
+		inputs, values = append(inputs, outputC(output)), append(values, (*C.TF_Tensor)(handle(tensor)))
+	}
+	for _, name := range fetches {
+		output, err := s.output(name)
+		if err != nil {
+			return nil, err
+		}
+		outputs = append(outputs, outputC(output))
+	}
+	status, metadata := C.TF_NewStatus(), C.TF_NewBuffer()
+	defer C.TF_DeleteStatus(status)
+	defer C.TF_DeleteBuffer(metadata)
+	run := C.TF_NewBuffer()
+	defer C.TF_DeleteBuffer(run)
+	data := C.CBytes(options)
+	defer C.free(data)
+	run.data, run.length = data, C.size_t(len(options))
+	results := make([]*C.TF_Tensor, len(outputs))
+	C.TF_SessionRun((*C.TF_Session)(handle(s.session)), run,
+		unsafe.SliceData(inputs), unsafe.SliceData(values), C.int(len(inputs)),
+		unsafe.SliceData(outputs), unsafe.SliceData(results), C.int(len(outputs)),
+		nil, 0, metadata, status)
+	runtime.KeepAlive(kept)
+	runtime.KeepAlive(s)
+	for _, result := range results {
+		if result != nil {
+			C.TF_DeleteTensor(result)
+		}
+	}
+	if C.TF_GetCode(status) != C.TF_OK {
+		return nil, fmt.Errorf("profile graph: %s", C.GoString(C.TF_Message(status)))
+	}
+	var found configpb.RunMetadata
+	if err := proto.Unmarshal(C.GoBytes(metadata.data, C.int(metadata.length)), &found); err != nil {
+		return nil, fmt.Errorf("profile graph: %w", err)
+	}
+	return timesOf(&found), nil
+}
+
+func timesOf(m *configpb.RunMetadata) []OpTime {
+	var times []OpTime
+	for _, device := range m.GetStepStats().GetDevStats() {
+		for _, node := range device.GetNodeStats() {
+			op := node.GetTimelineLabel() // "name = Op(inputs)"
+			if _, after, ok := strings.Cut(op, " = "); ok {
+				op, _, _ = strings.Cut(after, "(")
+			}
+			times = append(times, OpTime{
+				Name: node.GetNodeName(), Op: op, Device: device.GetDevice(),
+				Start:    time.UnixMicro(node.GetAllStartMicros() + node.GetOpStartRelMicros()),
+				Duration: time.Duration(node.GetOpEndRelNanos() - node.GetOpStartRelNanos()),
+			})
+		}
+	}
+	return times
+}
+
+func outputC(o tf.Output) C.TF_Output {
+	return C.TF_Output{oper: (*C.TF_Operation)(handle(o.Op)), index: C.int(o.Index)}
+}
+
+// handle returns the C object that one of graft's is, which it keeps to itself:
+// it has no way to run a session with options.
+func handle(of any) unsafe.Pointer {
+	return reflect.ValueOf(of).Elem().FieldByName("c").UnsafePointer()
+}

@@ -20,7 +20,7 @@ var (
 	limitFlag     = &cli.IntFlag{Name: "limit", Usage: "use only `N` examples a split, spread evenly over the classes", DefaultText: "all"}
 	seedFlag      = &cli.Int64Flag{Name: "seed", Usage: "a run is a function of its seed `N`"}
 	threadsFlag   = &cli.IntFlag{Name: "threads", Usage: "compute with `N` threads; results depend on it in the last bits", DefaultText: "one for each core"}
-	precisionFlag = &cli.StringFlag{Name: "precision", Usage: "`P` is float32 or bfloat16", Value: string(tfgo.Float32)}
+	precisionFlag = &cli.StringFlag{Name: "precision", Usage: "`P` is float32, bfloat16, or auto: what is faster on this machine", Value: string(tfgo.Float32)}
 
 	jsonFlag  = &cli.BoolFlag{Name: "json", Usage: "print one JSON object as the last line"}
 	quietFlag = &cli.BoolFlag{Name: "quiet", Usage: "print nothing but errors and results"}
@@ -78,14 +78,22 @@ func positiveFloat(c *cli.Context, name string) error {
 	return nil
 }
 
+// autoPrecision is the --precision that stands for the fastest one.
+const autoPrecision = "auto"
+
 // sessionOptions reads --threads and --precision.
 func sessionOptions(c *cli.Context) (savedmodel.Options, error) {
 	if err := positive(c, threadsFlag.Name); err != nil {
 		return savedmodel.Options{}, err
 	}
 	precision := tfgo.Precision(c.String(precisionFlag.Name))
+	if precision == autoPrecision {
+		var why string
+		precision, why = tfgo.FastestPrecision()
+		note(c, "precision is %s: %s", precision, why)
+	}
 	if !slices.Contains(tfgo.Precisions, precision) {
-		return savedmodel.Options{}, usagef(c, "--precision must be one of %v, not %q", tfgo.Precisions, precision)
+		return savedmodel.Options{}, usagef(c, "--precision must be %s or one of %v, not %q", autoPrecision, tfgo.Precisions, precision)
 	}
 	return savedmodel.Options{Threads: c.Int(threadsFlag.Name), Precision: precision}, nil
 }

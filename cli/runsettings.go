@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/residual-go/residual/pipeline"
+	"github.com/residual-go/residual/tfgo"
 )
 
 // setting is a setting of a run as a flag of train.
@@ -128,6 +129,10 @@ func (r runConfig) given(c *cli.Context) changes {
 		is := fmt.Sprint(c.Value(s.flag))
 		if x, ok := c.Value(s.flag).(float64); ok {
 			is = strconv.FormatFloat(x, 'g', -1, 64)
+		}
+		if s.flag == precisionFlag.Name && is == autoPrecision {
+			fastest, _ := tfgo.FastestPrecision()
+			is = string(fastest)
 		}
 		if was := cmp.Or(s.value, "0"); was != is {
 			found = append(found, change{s.flag, was, is})

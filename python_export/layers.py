@@ -69,8 +69,8 @@ class TorchBatchNorm(FusedBatchNorm):
         super().__init__(momentum=momentum, epsilon=epsilon, **settings)
 
     def _averaged(self, variance: tf.Tensor, inputs: tf.Tensor) -> tf.Tensor:
-        values = tf.size(inputs) // tf.shape(inputs)[-1]
-        return tf.where(values > 1, variance, 0.0)  # of one value it is undefined; torch refuses to train
+        # Of one value it is undefined; torch refuses to train.
+        return tf.where(_values_a_channel(inputs) > 1, variance, 0.0)
 
 
 def _biased(variance: tf.Tensor, inputs: tf.Tensor) -> tf.Tensor:
@@ -78,8 +78,16 @@ def _biased(variance: tf.Tensor, inputs: tf.Tensor) -> tf.Tensor:
 
     With one value a channel (n = 1) the unbiased variance is undefined and the biased one 0.
     """
-    n = tf.cast(tf.size(inputs) // tf.shape(inputs)[-1], tf.float32)
+    n = tf.cast(_values_a_channel(inputs), tf.float32)
     return tf.math.multiply_no_nan(variance, (n - 1.0) / n)
+
+
+def _values_a_channel(inputs: tf.Tensor) -> tf.Tensor:
+    """N*H*W int32 [] of inputs [N,H,W,C].
+
+    Not by tf.size: for that TensorFlow's mixed precision would convert the whole tensor back to float32.
+    """
+    return tf.reduce_prod(tf.shape(inputs)[:-1])
 
 
 class FedSeed:

@@ -22,18 +22,6 @@ type Options struct {
 	Optimized bool
 }
 
-// Precision is a floating-point format of computations.
-type Precision string
-
-// The precisions that Options takes.
-const (
-	Float32  Precision = "float32"
-	BFloat16 Precision = "bfloat16" // fast on CPUs with avx512_bf16
-)
-
-// Precisions lists them.
-var Precisions = []Precision{Float32, BFloat16}
-
 func (o Options) config() ([]byte, error) {
 	if o.Threads < 0 || o.Threads > math.MaxInt32 {
 		return nil, fmt.Errorf("threads must be from 0 to %d, not %d", math.MaxInt32, o.Threads)

@@ -1,0 +1,27 @@
+package cli_test
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/residual-go/residual/savedmodel/modeltest"
+	"github.com/residual-go/residual/tfgo"
+)
+
+// What auto stands for is said, and noted in config.json, so that a run that goes
+// on on another machine computes as it began.
+func TestAutomaticPrecision(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	small := modeltest.Dir(t, modeltest.Small)
+	want, why := tfgo.FastestPrecision()
+	o := run("train", "--model", small, "--data", "synthetic", "--limit", "20", "--epochs", "1", "--out", dir, "--precision", "auto")
+	if said := "precision is " + string(want) + ": " + why + "\n"; o.code != 0 || !strings.Contains(o.stderr, said) {
+		t.Errorf("exit code %d: %s", o.code, o.stderr)
+	}
+	if config := read(t, filepath.Join(dir, "config.json")); !strings.Contains(config, `"precision": "`+string(want)+`"`) {
+		t.Errorf("config.json has %s", config)
+	}
+	must(t, "train", "--out", dir, "--resume", "--precision", "auto") // nothing has changed: it is finished
+	refused(t, run("evaluate", "--model", small, "--data", "synthetic", "--precision", "half"), 2, "--precision", "auto", "bfloat16", `"half"`)
+}

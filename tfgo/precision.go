@@ -1,0 +1,38 @@
+package tfgo
+
+import (
+	"os"
+
+	"golang.org/x/sys/cpu"
+)
+
+// Precision is a floating-point format of computations.
+type Precision string
+
+// The precisions that Options takes.
+const (
+	Float32  Precision = "float32"
+	BFloat16 Precision = "bfloat16" // see FastestPrecision
+)
+
+// Precisions lists them.
+var Precisions = []Precision{Float32, BFloat16}
+
+// FastestPrecision chooses by the processor, and says why. bfloat16 is faster
+// where there are instructions for it, and slower where there are none.
+func FastestPrecision() (chosen Precision, why string) {
+	return fastest(cpu.X86.HasAMXBF16, cpu.X86.HasAVX512BF16, os.Getenv("TF_ENABLE_ONEDNN_OPTS"))
+}
+
+func fastest(amx, avx512 bool, oneDNN string) (Precision, string) {
+	switch {
+	case oneDNN == "0":
+		return Float32, "TF_ENABLE_ONEDNN_OPTS=0 turns off what computes bfloat16 fast"
+	case amx:
+		return BFloat16, "this processor has instructions for it (amx_bf16)"
+	case avx512:
+		return BFloat16, "this processor has instructions for it (avx512_bf16)"
+	default:
+		return Float32, "this processor has no instructions for bfloat16 (amx_bf16, avx512_bf16)"
+	}
+}

@@ -10,9 +10,14 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
+
+from python_export.exporter import export
+from python_export.preprocess import Preprocess
+from python_export.recipes import CIFAR10
 
 from .conftest import ROOT, Full
 from .helpers import values
@@ -205,3 +210,59 @@ def test_a_layer_of_several_outputs_can_be_inspected(residual: Residual, tmp_pat
     export(model, tmp_path / "model", classes=("a", "b"))
     layers = residual("summary", tmp_path / "model")["layers"]
     assert {layer["name"]: layer["output_shape"] for layer in layers}["halves"] is None
+
+
+def odd() -> keras.Model:
+    """Layers in an order that can be folded in some places only."""
+    layers = keras.layers
+    inputs = keras.Input((32, 32, 3))
+    x = layers.BatchNormalization()(inputs)
+    x = layers.Conv2D(8, 3, activation="relu")(x)
+    x = before = layers.BatchNormalization(scale=False)(x)  # after a ReLU: stays
+    x = layers.SeparableConv2D(8, 3, padding="same", use_bias=False)(x)
+    x = layers.BatchNormalization(center=False, epsilon=1e-4)(x)
+    x = layers.Add()([x, before])
+    x = layers.LeakyReLU()(layers.Conv2D(8, 3, strides=2, padding="same")(x))
+    x = layers.Concatenate()([layers.MaxPooling2D()(x), layers.AveragePooling2D(2)(x)])
+    x = layers.Conv2DTranspose(4, 2)(x)
+    x = layers.BatchNormalization()(layers.Dense(16)(layers.Flatten()(x)))
+    return keras.Model(inputs, layers.Dense(10, activation="softmax")(layers.Activation("gelu")(x)))
+
+
+@pytest.mark.parametrize(
+    ("build", "divide"),
+    [
+        (odd, 255),
+        (lambda: keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, weights=None, classes=10), 255),
+        (lambda: keras.applications.EfficientNetB0(weights=None, input_shape=(32, 32, 3), classes=10), 1),
+    ],
+    ids=["odd", "MobileNetV2", "EfficientNetB0"],
+)
+def test_networks_of_other_kinds_predict_as_in_keras(
+    build: Callable[[], keras.Model], divide: float, folders: Path, residual: Residual, tmp_path: Path
+):
+    keras.utils.set_random_seed(5)
+    model = build()
+    files = sorted((folders / "test").rglob("*.png"))[::8]
+    images = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
+    trained_on(model, images.astype(np.float32) / divide)
+    expected = model.predict(images.astype(np.float32) / divide, verbose=0)
+    assert np.ptp(expected, axis=0).max() > 0.02, "it tells no image from another"
+    export(model, tmp_path / "model", classes=CIFAR10, preprocess=Preprocess(divide=divide))
+    answer = residual("predict", "--model", tmp_path / "model", "--top", 10, *files)
+    for row, image in zip(expected, answer["images"], strict=True):
+        found = {guess["class"]: guess["probability"] for guess in image["top"]}
+        # Such weights are ill-conditioned: Keras itself is up to 3e-5 off float64 here.
+        assert np.abs(row - [found[name] for name in CIFAR10]).max() < 1e-4
+
+
+def trained_on(model: keras.Model, images: np.ndarray) -> None:
+    """Gives a model what training does: biases, scales, and the statistics of its images."""
+    rng = np.random.default_rng(5)
+    for weight in model.weights:
+        if weight.path.endswith(("gamma", "beta", "bias")):
+            weight.assign(weight + rng.uniform(-0.1, 0.1, weight.shape))
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    model(images, training=True)

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/wamuir/graft/tensorflow/core/framework/types_go_proto"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/residual-go/residual/tfgo/tensor"
 )
@@ -14,7 +13,7 @@ import (
 // the reading of them.
 func (g *graph) variables(values map[string]tensor.Tensor) error {
 	constants := map[string]port{} // one for each variable, however often it is read
-	by := map[port]port{}
+	by := replacements{}
 	for _, n := range g.nodes() {
 		switch n.op {
 		case "VarHandleOp":
@@ -54,7 +53,7 @@ func (g *graph) handles() []string {
 // evaluate computes what depends on constants alone.
 func (g *graph) evaluate(run func(def []byte, fetches []string) ([]tensor.Tensor, error)) error {
 	constant := map[*node]bool{}
-	wanted := map[port]bool{}
+	wanted, known := &graph{}, map[port]bool{}
 	for _, n := range g.nodes() {
 		// A PlaceholderWithDefault is there to keep its value from being computed with.
 		constant[n] = n.op == "Const" || len(n.inputs) > 0 && n.op != "PlaceholderWithDefault" &&
@@ -64,29 +63,26 @@ func (g *graph) evaluate(run func(def []byte, fetches []string) ([]tensor.Tensor
 		}
 		for _, input := range n.inputs {
 			if constant[input.node] && input.node.value == nil && input.node.attrs["dtype"].GetType() != types_go_proto.DataType_DT_STRING {
-				wanted[input] = true
+				if !known[input] {
+					known[input] = true
+					wanted.outputs = append(wanted.outputs, input)
+				}
 			}
 		}
 	}
-	if len(wanted) == 0 {
+	if len(wanted.outputs) == 0 {
 		return nil
 	}
-	part := &graph{}
-	var fetches []string
-	for p := range wanted {
-		part.outputs = append(part.outputs, p)
-		fetches = append(fetches, p.String())
-	}
-	def, err := proto.Marshal(part.def())
+	def, err := wanted.marshal()
 	if err != nil {
 		return err
 	}
-	values, err := run(def, fetches)
+	values, err := run(def, wanted.outputNames())
 	if err != nil {
 		return fmt.Errorf("compute constants: %w", err)
 	}
-	by := map[port]port{}
-	for i, p := range part.outputs {
+	by := replacements{}
+	for i, p := range wanted.outputs {
 		by[p] = port{g.constant(p.node.name+"/constant", values[i]), 0}
 	}
 	g.replace(by)

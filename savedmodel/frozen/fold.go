@@ -11,13 +11,9 @@ import (
 // scale * (weights * x + bias) + offset is (scale * weights) * x + (scale * bias + offset).
 func (g *graph) fold() {
 	readers := g.readers()
-	by := map[port]port{}
+	by := replacements{}
 	for _, n := range g.nodes() {
-		for i, input := range n.inputs {
-			if next, ok := by[input]; ok {
-				n.inputs[i] = next
-			}
-		}
+		by.follow(n.inputs)
 		x, step, ok := affineOf(n)
 		if !ok {
 			continue
@@ -144,7 +140,7 @@ func (p port) rank() int {
 // channels tells how many a convolution's or a matrix product's result has,
 // where its weights are constants; false for anything else.
 func (n *node) channels() (int, bool) {
-	if n.op != "Conv2D" && n.op != "DepthwiseConv2dNative" && n.op != "MatMul" {
+	if _, ok := products[n.op]; !ok {
 		return 0, false
 	}
 	if _, ok := n.inputs[1].floats(); !ok || !n.channelsLast() || n.attrs["transpose_b"].GetB() {

@@ -20,7 +20,6 @@ import (
 	"fmt"
 
 	pb "github.com/wamuir/graft/tensorflow/core/protobuf/for_core_protos_go_proto"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/residual-go/residual/tfgo/tensor"
 )
@@ -40,19 +39,30 @@ type Source struct {
 // Make returns a serialized GraphDef that computes the tensors named in outputs,
 // and their names in it.
 func Make(meta *pb.MetaGraphDef, outputs []string, source Source) (graph []byte, names []string, err error) {
-	g, err := inline(meta, outputs)
+	g, err := freeze(meta, outputs, source)
+	if err == nil {
+		graph, err = g.marshal()
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("freeze graph: %w", err)
+	}
+	return graph, g.outputNames(), nil
+}
+
+func freeze(meta *pb.MetaGraphDef, outputs []string, source Source) (*graph, error) {
+	g, err := inline(meta, outputs)
+	if err != nil {
+		return nil, err
 	}
 	values, err := source.Variables(g.handles())
 	if err != nil {
-		return nil, nil, fmt.Errorf("freeze graph: %w", err)
+		return nil, err
 	}
 	if err := g.variables(values); err != nil {
-		return nil, nil, fmt.Errorf("freeze graph: %w", err)
+		return nil, err
 	}
 	if err := g.evaluate(source.Run); err != nil {
-		return nil, nil, fmt.Errorf("freeze graph: %w", err)
+		return nil, err
 	}
 	g.fold()
 	if source.Fuse {
@@ -61,12 +71,5 @@ func Make(meta *pb.MetaGraphDef, outputs []string, source Source) (graph []byte,
 	if source.BFloat16 {
 		g.bfloat16()
 	}
-	data, err := proto.Marshal(g.def())
-	if err != nil {
-		return nil, nil, fmt.Errorf("freeze graph: %w", err)
-	}
-	for _, output := range g.outputs {
-		names = append(names, output.String())
-	}
-	return data, names, nil
+	return g, nil
 }

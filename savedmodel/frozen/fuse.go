@@ -34,27 +34,20 @@ var kernel = &attrs.AttrValue{Value: &attrs.AttrValue_S{S: []byte("MklNameChange
 func (g *graph) fuse() {
 	g.pad()
 	readers := g.readers()
-	by := map[port]port{}
+	by := replacements{}
 	known := map[*node]product{}
-	follow := func(n *node) {
-		for i, input := range n.inputs {
-			if next, ok := by[input]; ok {
-				n.inputs[i] = next
-			}
-		}
-	}
 	extend := func(n, fused *node, op string) {
 		fused.attrs["fused_ops"].GetList().S = append(fused.attrs["fused_ops"].GetList().S, []byte(op))
 		by[port{n, 0}] = port{fused, 0}
 		readers[fused] = readers[n]
 	}
 	for _, n := range g.nodes() {
-		follow(n)
+		by.follow(n.inputs)
 		switch n.op {
 		case "BiasAdd":
 			x := n.inputs[0].node
-			kind, ok := products[x.op]
-			if _, fits := x.channels(); ok && fits && readers[x] == 1 && n.channelsLast() && !x.attrs["transpose_a"].GetB() {
+			kind := products[x.op]
+			if _, ok := x.channels(); ok && readers[x] == 1 && n.channelsLast() && !x.attrs["transpose_a"].GetB() {
 				fused := g.fused(x, kind, n.inputs[1])
 				known[fused] = kind
 				extend(n, fused, "BiasAdd")

@@ -12,6 +12,7 @@ import (
 	"github.com/wamuir/graft/tensorflow/core/framework/tensor_go_proto"
 	"github.com/wamuir/graft/tensorflow/core/framework/tensor_shape_go_proto"
 	"github.com/wamuir/graft/tensorflow/core/framework/types_go_proto"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/residual-go/residual/tfgo/tensor"
 )
@@ -53,25 +54,30 @@ func (g *graph) unique(name string) string {
 
 // nodes returns all that the outputs need, each after its inputs.
 func (g *graph) nodes() []*node {
-	var (
-		sorted []*node
-		seen   = map[*node]bool{}
-		visit  func(n *node)
-	)
+	var sorted []*node
+	g.walk(func(*node) {}, func(n *node) { sorted = append(sorted, n) })
+	return sorted
+}
+
+// walk goes to each node that the outputs need, before its inputs and after
+// them. before may change the inputs.
+func (g *graph) walk(before, after func(n *node)) {
+	seen := map[*node]bool{}
+	var visit func(n *node)
 	visit = func(n *node) {
 		if seen[n] {
 			return
 		}
 		seen[n] = true
+		before(n)
 		for _, input := range n.inputs {
 			visit(input.node)
 		}
-		sorted = append(sorted, n)
+		after(n)
 	}
 	for _, output := range g.outputs {
 		visit(output.node)
 	}
-	return sorted
 }
 
 // readers counts how often each node is read, as an output of the graph too.
@@ -88,40 +94,26 @@ func (g *graph) readers() map[*node]int {
 	return count
 }
 
-// replace puts another port in the place of each of some.
-func (g *graph) replace(by map[port]port) {
-	final := func(p port) port {
-		for {
-			next, ok := by[p]
-			if !ok {
-				return p
-			}
-			p = next
+// replacements are ports by those in whose place they are put.
+type replacements map[port]port
+
+// follow puts them into some ports.
+func (r replacements) follow(ports []port) {
+	for i := range ports {
+		for next, ok := r[ports[i]]; ok; next, ok = r[ports[i]] {
+			ports[i] = next
 		}
-	}
-	for i, output := range g.outputs {
-		g.outputs[i] = final(output)
-	}
-	// Inputs are followed from the new outputs on: what is replaced is not read.
-	seen := map[*node]bool{}
-	var visit func(n *node)
-	visit = func(n *node) {
-		if seen[n] {
-			return
-		}
-		seen[n] = true
-		for i, input := range n.inputs {
-			n.inputs[i] = final(input)
-			visit(n.inputs[i].node)
-		}
-	}
-	for _, output := range g.outputs {
-		visit(output.node)
 	}
 }
 
-// def writes the graph as TensorFlow reads it.
-func (g *graph) def() *graph_go_proto.GraphDef {
+// replace puts replacements into the whole graph.
+func (g *graph) replace(by replacements) {
+	by.follow(g.outputs)
+	g.walk(func(n *node) { by.follow(n.inputs) }, func(*node) {})
+}
+
+// marshal writes the graph as TensorFlow reads it, a serialized GraphDef.
+func (g *graph) marshal() ([]byte, error) {
 	def := &graph_go_proto.GraphDef{}
 	for _, n := range g.nodes() {
 		out := &node_def_go_proto.NodeDef{Name: n.name, Op: n.op, Attr: maps.Clone(n.attrs)}
@@ -133,7 +125,15 @@ func (g *graph) def() *graph_go_proto.GraphDef {
 		}
 		def.Node = append(def.Node, out)
 	}
-	return def
+	return proto.Marshal(def)
+}
+
+func (g *graph) outputNames() []string {
+	names := make([]string, len(g.outputs))
+	for i, output := range g.outputs {
+		names[i] = output.String()
+	}
+	return names
 }
 
 // constant makes a node for a value.
@@ -169,6 +169,10 @@ func stringsAttr(values ...string) *attrs.AttrValue {
 
 func intAttr(value int64) *attrs.AttrValue {
 	return &attrs.AttrValue{Value: &attrs.AttrValue_I{I: value}}
+}
+
+func intsAttr(values ...int64) *attrs.AttrValue {
+	return &attrs.AttrValue{Value: &attrs.AttrValue_List{List: &attrs.AttrValue_ListValue{I: values}}}
 }
 
 // shape is a port's static shape, tensor.AnySize where a size is free; false if

@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	attrs "github.com/wamuir/graft/tensorflow/core/framework/attr_value_go_proto"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/residual-go/residual/tfgo/tensor"
 )
@@ -27,7 +26,7 @@ func Fuses(run func(graph []byte, fetches []string) ([]tensor.Tensor, error)) bo
 	sum.attrs["fused_ops"] = stringsAttr("BiasAdd", "Add", "Relu")
 	sum.setArguments(2)
 	g.outputs = []port{{sum, 0}}
-	def, err := proto.Marshal(g.def())
+	def, err := g.marshal()
 	if err != nil {
 		return false
 	}
@@ -37,8 +36,4 @@ func Fuses(run func(graph []byte, fetches []string) ([]tensor.Tensor, error)) bo
 	}
 	values, err := tensor.Values[float32](results[0])
 	return err == nil && slices.Equal(values, []float32{2*3 + 5 + 7})
-}
-
-func intsAttr(values ...int64) *attrs.AttrValue {
-	return &attrs.AttrValue{Value: &attrs.AttrValue_List{List: &attrs.AttrValue_ListValue{I: values}}}
 }

@@ -180,6 +180,9 @@ func examineCPU() finding {
 		}
 	}
 	f.Value = fmt.Sprintf("%s, %s: %s", fields["model name"], f.Value, strings.Join(has, " "))
+	if tfgo.OneDNN() {
+		f.Value += "; oneDNN is on"
+	}
 	return f
 }
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import keras
 
+from .convolution import ProductConv2D
 from .errors import ExportError
 from .layers import FedDropout, FedSeed, FusedBatchNorm
 from .names import named_weights
@@ -56,6 +57,8 @@ def clone(model: keras.Model, batch_norm: str) -> Clone:
 def _swap(layer: keras.layers.Layer, fused: bool, seed: FedSeed) -> keras.layers.Layer:
     if fused and type(layer) is keras.layers.BatchNormalization:
         return FusedBatchNorm.from_config(layer.get_config())
+    if fused and type(layer) is keras.layers.Conv2D:
+        return ProductConv2D.from_config(layer.get_config())
     if FedDropout.replaces(layer):
         return FedDropout(layer, seed)
     return layer.__class__.from_config(layer.get_config())

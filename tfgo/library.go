@@ -51,6 +51,7 @@ var load = sync.OnceValues(func() (Library, error) {
 	if err != nil {
 		return Library{}, err
 	}
+	preferOneDNN()
 	var failures []error
 	for _, path := range paths {
 		err := quietly(func() error { return loadFile(path) })

@@ -21,13 +21,13 @@ var Precisions = []Precision{Float32, BFloat16}
 // FastestPrecision chooses by the processor, and says why. bfloat16 is faster
 // where there are instructions for it, and slower where there are none.
 func FastestPrecision() (chosen Precision, why string) {
-	return fastest(cpu.X86.HasAMXBF16, cpu.X86.HasAVX512BF16, os.Getenv("TF_ENABLE_ONEDNN_OPTS"))
+	return fastest(cpu.X86.HasAMXBF16, cpu.X86.HasAVX512BF16, os.Getenv(oneDNNVariable))
 }
 
 func fastest(amx, avx512 bool, oneDNN string) (Precision, string) {
 	switch {
 	case oneDNN == "0":
-		return Float32, "TF_ENABLE_ONEDNN_OPTS=0 turns off what computes bfloat16 fast"
+		return Float32, oneDNNVariable + "=0 turns off what computes bfloat16 fast"
 	case amx:
 		return BFloat16, "this processor has instructions for it (amx_bf16)"
 	case avx512:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as Go does
 ROOT = Path(__file__).parents[2]
 
 

@@ -229,14 +229,30 @@ def odd() -> keras.Model:
     return keras.Model(inputs, layers.Dense(10, activation="softmax")(layers.Activation("gelu")(x)))
 
 
+def narrow() -> keras.Model:
+    """Convolutions of images that are no larger than their kernels, in all that can be fused with one."""
+    layers = keras.layers
+    inputs = keras.Input((32, 32, 3))
+    x = layers.Conv2D(8, 7, strides=8, padding="same", activation="relu")(inputs)
+    x = before = layers.Conv2D(8, 3, strides=2, padding="same")(x)  # 2x2 from here on
+    x = layers.Conv2D(8, 3, padding="same", activation="relu")(x)
+    x = layers.ReLU()(layers.Add()([layers.BatchNormalization()(layers.Conv2D(8, 1)(x)), before]))
+    x = layers.Add()([layers.Conv2D(8, (1, 3), padding="same")(x), x])
+    x = layers.ReLU()(layers.Conv2D(16, 3, strides=2)(layers.ZeroPadding2D(1)(x)))
+    x = layers.Conv2D(16, 3, padding="same", activation="relu")(x)
+    x = layers.BatchNormalization()(layers.Conv2D(24, 1, strides=2)(x))
+    return keras.Model(inputs, layers.Dense(10, activation="softmax")(layers.Flatten()(x)))
+
+
 @pytest.mark.parametrize(
     ("build", "divide"),
     [
         (odd, 255),
+        (narrow, 255),
         (lambda: keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, weights=None, classes=10), 255),
         (lambda: keras.applications.EfficientNetB0(weights=None, input_shape=(32, 32, 3), classes=10), 1),
     ],
-    ids=["odd", "MobileNetV2", "EfficientNetB0"],
+    ids=["odd", "narrow", "MobileNetV2", "EfficientNetB0"],
 )
 def test_networks_of_other_kinds_predict_as_in_keras(
     build: Callable[[], keras.Model], divide: float, folders: Path, residual: Residual, tmp_path: Path

@@ -67,6 +67,7 @@ func freeze(meta *pb.MetaGraphDef, outputs []string, source Source) (*graph, err
 	g.fold()
 	if source.Fuse {
 		g.fuse()
+		g.small()
 	}
 	if source.BFloat16 {
 		g.bfloat16()

@@ -23,6 +23,7 @@ from orders import Worker
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "bench"
+PEER_VERSIONS = ROOT / "benchmarks" / "requirements.txt"
 PEERS = os.environ.get("PEERS", str(ROOT / "build" / "peers" / "bin" / "python"))
 
 
@@ -38,6 +39,22 @@ def go(task: str, model: str, batch: int, precision: str = "float32", *options: 
 def with_keras(task: str, model: str, batch: int) -> list[str]:
     """Keras, or a session of Python's TensorFlow."""
     return [sys.executable, str(ROOT / "benchmarks" / "with_keras.py"), task, str(FOLDER / model), str(batch)]
+
+
+def keras_rivals(name: str, task: str, model: str, batch: int) -> dict[str, list[str]]:
+    """Keras as it is, and with oneDNN's kernels where TensorFlow does not choose them by itself."""
+    rivals = {name: with_keras(task, model, batch)}
+    chosen = {"avx512_vnni", "avx_vnni", "amx_int8"} & cpu_flags()
+    large = task == "fit" and model == "keras-7.keras" and batch > 16  # three of them do not fit into 24 GB
+    if "avx2" in cpu_flags() and not chosen and not large:
+        rivals[f"{name}, oneDNN"] = ["env", "TF_ENABLE_ONEDNN_OPTS=1", *rivals[name]]
+    return rivals
+
+
+def cpu_flags() -> set[str]:
+    """The instructions that this processor has."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((set(line.split()) for line in lines if line.startswith("flags")), set())
 
 
 def peer(script: str, task: str, batch: int, precision: str = "float32") -> list[str]:
@@ -65,7 +82,12 @@ BFLOAT16_APART = 0.05
 
 
 def cases() -> list[Case]:
-    """All that can be measured."""
+    """All that can be measured on this machine."""
+    fast = {"avx512_bf16", "amx_bf16"} & cpu_flags()
+    return [case for case in _cases() if fast or "bfloat16" not in case.name]
+
+
+def _cases() -> list[Case]:
     found = []
     for batch in (16, 64):
         found += [
@@ -81,10 +103,8 @@ def cases() -> list[Case]:
             Case(
                 f"train-keras-{batch}",
                 batch,
-                {
-                    "Go": go("train", "keras-7", batch),
-                    "Keras fit": with_keras("fit", "keras-7.keras", batch),
-                },
+                {"Go": go("train", "keras-7", batch)}
+                | keras_rivals("Keras fit", "fit", "keras-7.keras", batch),
                 {"Keras fit": 1.4},
             ),
             Case(
@@ -121,11 +141,10 @@ def cases() -> list[Case]:
             Case(
                 f"predict-keras-{batch}",
                 batch,
-                {
-                    "Go": go("predict", "keras-7", batch),
-                    "Keras": with_keras("predict", "keras-7.keras", batch),
-                },
-                {"Keras": 1.2},
+                {"Go": go("predict", "keras-7", batch)}
+                | keras_rivals("Keras predict", "predict", "keras-7.keras", batch)
+                | keras_rivals("tf.function", "function", "keras-7.keras", batch),
+                {"Keras predict": 1.2},
                 steps,
                 1e-4,
             ),
@@ -159,15 +178,17 @@ def cases() -> list[Case]:
         Case(
             "train-keras-small-64",
             64,
-            {"Go": go("train", "keras-1", 64), "Keras fit": with_keras("fit", "keras-1.keras", 64)},
+            {"Go": go("train", "keras-1", 64)} | keras_rivals("Keras fit", "fit", "keras-1.keras", 64),
             {"Keras fit": 2.0},
             4,
         ),
         Case(
             "predict-keras-small-64",
             64,
-            {"Go": go("predict", "keras-1", 64), "Keras": with_keras("predict", "keras-1.keras", 64)},
-            {"Keras": 2.0},
+            {"Go": go("predict", "keras-1", 64)}
+            | keras_rivals("Keras predict", "predict", "keras-1.keras", 64)
+            | keras_rivals("tf.function", "function", "keras-1.keras", 64),
+            {"Keras predict": 2.0},
             8,
             1e-4,
         ),
@@ -238,17 +259,33 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", type=Path, help="also write all times to this file")
     options = parser.parse_args()
-    found = {}
+    result = {"setting": setting(), "rounds": options.rounds, "cases": {}}
+    if options.json and options.json.exists():
+        before = json.loads(options.json.read_text())
+        if before["setting"] == result["setting"]:
+            result["cases"] = before["cases"]
     for name in options.case or everything:
-        found[name] = measure(everything[name], options.rounds)
-        print(report(everything[name], found[name]), flush=True)
+        case = everything[name]
+        times = measure(case, options.rounds)
+        print(report(case, times), flush=True)
+        result["cases"][name] = {"batch": case.batch, "wanted": case.wanted, "seconds": times}
+        if options.json:
+            options.json.write_text(json.dumps(result))
+    print(f"{result['setting']}, {options.rounds} rounds in turns; median (quartiles)")
+
+
+def setting() -> str:
+    """The machine and the versions."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "CPU")
+    known = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
+    newest = [flag for flag in known if flag in cpu_flags()][-1:]
     version = importlib.metadata.version
-    print(
-        f"{os.cpu_count()} cores, TensorFlow {version('tensorflow_cpu')}, Keras {version('keras')}, "
-        f"{options.rounds} rounds in turns; median (quartiles)"
+    peers = [line.replace("==", " ") for line in PEER_VERSIONS.read_text().splitlines() if "==" in line]
+    return (
+        f"{os.cpu_count()} cores, {' with '.join([cpu, *newest])}; TensorFlow {version('tensorflow_cpu')}, "
+        f"Keras {version('keras')}, {', '.join(peers)}"
     )
-    if options.json:
-        options.json.write_text(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -11,13 +11,24 @@ from collections.abc import Callable, Sequence
 
 def obey(step: Callable[[], object], check: Callable[[], Sequence[Sequence[float]]] | None = None) -> None:
     """Answers a number of steps by the seconds they took, and "check" by probabilities."""
+
+    def several(count: int) -> None:
+        for _ in range(count):
+            step()
+
+    obey_all(several, check)
+
+
+def obey_all(
+    steps: Callable[[int], object], check: Callable[[], Sequence[Sequence[float]]] | None = None
+) -> None:
+    """Is obey for what takes several steps at once."""
     for line in sys.stdin:
         if line.strip() == "check":
             print(json.dumps([[float(p) for p in row] for row in check()]), flush=True)
             continue
         begun = time.perf_counter()
-        for _ in range(int(line)):
-            step()
+        steps(int(line))
         print(time.perf_counter() - begun, flush=True)
 
 

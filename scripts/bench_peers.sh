@@ -18,3 +18,4 @@ fi
 scripts/bench_prepare.sh
 [ -e build/bench/torch.onnx ] || "$peers" benchmarks/with_torch.py onnx build/bench
 .venv/bin/python benchmarks/bench.py --json build/bench/times.json "$@"
+"$peers" benchmarks/draw.py build/bench/times.json build/bench/performance.svg

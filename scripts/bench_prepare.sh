@@ -3,6 +3,7 @@
 # worker.
 set -eu
 cd "$(dirname "$0")/.."
+export CGO_CFLAGS="${CGO_CFLAGS:--I$PWD/.venv/tensorflow/include}"
 
 scripts/made-by-this.sh build/bench || {
 	rm -rf build/bench

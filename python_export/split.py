@@ -38,8 +38,8 @@ def split(model: keras.Model) -> Split | None:
     if not chain:
         return None
     features = chain[0][1]
-    backbone = keras.Model(model.inputs, features, name="backbone")
-    head = keras.Model(features, model.outputs, name="head")
+    backbone = keras.Model(model.inputs[0], features, name="backbone")
+    head = keras.Model(features, model.outputs[0], name="head")
     shared = {id(weight) for weight in backbone.weights} & {id(weight) for weight in head.weights}
     if not backbone.weights or not head.trainable_weights or shared:
         return None

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -25,11 +26,12 @@ const (
 // about is features.json. All but the hash decides what the features are, and
 // under which name they are kept.
 type about struct {
-	Format   int    `json:"format"` // 1
-	Model    string `json:"model"`  // its fingerprint
-	Data     string `json:"data"`   // the same
-	Setup    string `json:"setup"`  // Cache.Setup
-	Batch    int    `json:"batch"`  // images that were computed at once
+	Format   int    `json:"format"`   // 1
+	Model    string `json:"model"`    // its fingerprint
+	Data     string `json:"data"`     // the same
+	Modified int64  `json:"modified"` // nanoseconds since 1970; 0 where the fingerprint knows all
+	Setup    string `json:"setup"`    // Cache.Setup
+	Batch    int    `json:"batch"`    // images that were computed at once
 	Examples int    `json:"examples"`
 	Features int    `json:"features"` // of an example
 	SHA256   string `json:"sha256,omitempty"`
@@ -99,9 +101,12 @@ type array struct {
 	values []byte // the part behind the header
 }
 
+// errDamaged is in the chain of errors about files that are not what was written.
+var errDamaged = errors.New("is damaged")
+
 // openArray maps the array in a folder into memory, having checked that it is
-// what is wanted and whole. fs.ErrNotExist is in the error's chain where there is
-// none.
+// what is wanted and whole. Otherwise errDamaged is in the error's chain, or
+// fs.ErrNotExist where there is none.
 func openArray(folder string, want about) (*array, error) {
 	text, err := os.ReadFile(filepath.Join(folder, aboutName))
 	if err != nil {
@@ -109,20 +114,23 @@ func openArray(folder string, want about) (*array, error) {
 	}
 	var found about
 	if err := json.Unmarshal(text, &found); err != nil {
-		return nil, fmt.Errorf("%s is damaged: %w", filepath.Join(folder, aboutName), err)
+		return nil, fmt.Errorf("%s %w: %w", filepath.Join(folder, aboutName), errDamaged, err)
 	}
 	want.SHA256 = found.SHA256
 	if found != want {
-		return nil, fmt.Errorf("%s is damaged: it is of other features", filepath.Join(folder, aboutName))
+		return nil, fmt.Errorf("%s %w: it is of other features", filepath.Join(folder, aboutName), errDamaged)
 	}
 	path := filepath.Join(folder, arrayName)
 	mapped, err := mapFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s %w: %s is gone", folder, errDamaged, arrayName)
+	}
 	if err != nil {
 		return nil, err
 	}
 	a := &array{file: mapped}
 	if err := a.check(want); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s is damaged: %w", path, err), a.Close())
+		return nil, errors.Join(fmt.Errorf("%s %w: %w", path, errDamaged, err), a.Close())
 	}
 	a.values = a.file[len(want.header()):]
 	return a, nil
@@ -155,7 +163,7 @@ func mapFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	if info.Size() == 0 || !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is damaged: it is empty, or not a file", path)
+		return nil, fmt.Errorf("%s %w: it is empty, or not a file", path, errDamaged)
 	}
 	mapped, err := unix.Mmap(int(file.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {

@@ -74,11 +74,14 @@ func (c Cache) open(ctx context.Context, model Model, data Source) (_ *Rows, err
 	}
 	folder := filepath.Join(c.Dir, want.key())
 	rows := &Rows{Path: filepath.Join(folder, arrayName), source: data, width: want.Features}
-	if rows.array, err = openArray(folder, want); err == nil {
+	rows.array, err = openArray(folder, want)
+	switch {
+	case err == nil:
 		return rows, nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) && c.Warn != nil {
-		c.Warn(fmt.Errorf("%w: the features are computed again", err))
+	case errors.Is(err, errDamaged) && c.Warn != nil:
+		c.Warn(fmt.Errorf("%w; the features are computed again", err))
+	case !errors.Is(err, errDamaged) && !errors.Is(err, fs.ErrNotExist):
+		return nil, err
 	}
 	if err := c.makeRoom(want); err != nil {
 		return nil, err
@@ -114,6 +117,9 @@ func (c Cache) describe(model Model, data Source) (about, error) {
 	a := about{
 		Format: format, Model: model.Fingerprint(), Data: data.Fingerprint(), Setup: c.Setup,
 		Batch: computeBatch, Examples: data.Len(), Features: output.Shape[1],
+	}
+	if modified := data.Modified(); !modified.IsZero() {
+		a.Modified = modified.UnixNano()
 	}
 	if a.Model == "" || a.Data == "" {
 		return about{}, errors.New("the model or the data has no fingerprint to keep them under")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/residual-go/residual/pipeline"
 	"github.com/residual-go/residual/pipeline/dataset"
@@ -16,8 +17,10 @@ type Source interface {
 	pipeline.Data
 	// Label returns the class of example i.
 	Label(i int) int
-	// Fingerprint tells the data from any other.
+	// Fingerprint tells the data from any other, but for what it does not look
+	// into: that was changed at the time Modified, if there is any.
 	Fingerprint() string
+	Modified() time.Time
 }
 
 // Rows are the features of a split's examples, in the orders that the examples

@@ -25,7 +25,7 @@ const (
 
 var freezeFlag = &cli.StringFlag{
 	Name:        freezeName,
-	Usage:       "leave a `PART`, backbone, as it is: what it makes of the images is computed once, and the layers behind it are trained on that",
+	Usage:       "freeze `PART`: with backbone, only the layers behind it are trained, on features that are computed once",
 	DefaultText: "none",
 }
 

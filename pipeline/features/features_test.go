@@ -315,6 +315,11 @@ func (m incomplete) Signature(name string) (tensor.Signature, bool) {
 	return s, ok && name != m.without
 }
 
+// huge is data whose features fit on no disk.
+type huge struct{ *dataset.Examples }
+
+func (huge) Len() int { return 1 << 45 }
+
 func TestWhatCannotBeDoneIsRefused(t *testing.T) {
 	for _, name := range features.Signatures {
 		if _, err := features.NewHead(incomplete{&net{}, name}); !errors.Is(err, pipeline.ErrNoSignature) {
@@ -329,6 +334,9 @@ func TestWhatCannotBeDoneIsRefused(t *testing.T) {
 		if _, err := cache.Open(t.Context(), model, images(t, 3)); err == nil {
 			t.Errorf("%s: it is taken", name)
 		}
+	}
+	if _, err := cache.Open(t.Context(), &net{name: "a"}, huge{images(t, 3)}); err == nil || !strings.Contains(err.Error(), "no disk space: "+cache.Dir) {
+		t.Errorf("features that fit on no disk: %v", err)
 	}
 	head := must(features.NewHead(&net{}))
 	if _, ok := head.Signature(pipeline.PredictSignature); ok {

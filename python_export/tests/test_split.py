@@ -48,14 +48,13 @@ def reference(stock: keras.Model, optimizer: keras.optimizers.Optimizer, loss) -
     return losses
 
 
-@pytest.mark.parametrize("softmax", [True, False], ids=["probabilities", "logits"])
 @pytest.mark.parametrize(
-    "optimizer",
+    ("optimizer", "softmax"),
     [
-        lambda: keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
-        lambda: keras.optimizers.Adam(0.01, global_clipnorm=1.0),
+        (lambda: keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True, weight_decay=0.01), True),
+        (lambda: keras.optimizers.Adam(0.01, global_clipnorm=1.0), False),
     ],
-    ids=["SGD", "Adam"],
+    ids=["SGD", "Adam from logits"],
 )
 def test_head_trains_as_behind_a_frozen_backbone_in_keras(tmp_path, optimizer, softmax):
     stock = two_layers(softmax=softmax)

@@ -7,8 +7,9 @@ import pytest
 from python_export import export
 from python_export.clone import clone
 from python_export.names import named_weights
-from python_export.recipes import keras_resnet50
 from python_export.resnet_torch import classifier
+from python_export.signatures import LOSSES
+from python_export.split import split
 
 from .helpers import Driver, blobs, names, scaled, small_cnn, values
 from .test_export import Subclassed
@@ -89,9 +90,8 @@ def test_head_trains_as_behind_a_frozen_backbone_in_keras(tmp_path, optimizer, s
 
 
 def test_evaluate_head_is_evaluate(tmp_path):
-    for softmax in (True, False):
-        model = two_layers(softmax=softmax)
-        loss = "probabilities" if softmax else "logits"
+    for loss in LOSSES:
+        model = two_layers(softmax=loss != "logits")
         folder = export(model, tmp_path / loss, classes=names(3), loss=loss).path
         images, labels = blobs(24, seed=7)
         with Driver(folder) as driver:
@@ -168,16 +168,6 @@ SPLITS = {
         ("top",),
     ),
     "behind what reads two": (merged, 4, ("head",)),
-    "the article in Keras": (
-        lambda: keras_resnet50(10, 32, 1),
-        2048,
-        ("dense", "dense_1", "classification"),
-    ),
-    "the article in PyTorch": (
-        lambda: classifier(10, 32, softmax=True),
-        2048,
-        ("classifier.1", "classifier.2", "classifier.3", "classifier.4", "classifier.5", "classifier.6"),
-    ),
 }
 
 
@@ -186,6 +176,12 @@ def test_a_model_is_split(case):
     build, features, head = SPLITS[case]
     parts = clone(build(), "fused").parts
     assert (parts.features, parts.layers) == (features, head)
+
+
+def test_the_article_in_pytorch_is_split_before_its_classifier():
+    parts = split(classifier(10, 32, softmax=True))  # the one in Keras: test_recipes.py
+    assert parts.features == 2048
+    assert parts.layers == tuple(f"classifier.{number}" for number in range(1, 7))
 
 
 def shared() -> keras.Model:

@@ -37,7 +37,8 @@ var arrows = []arrow{
 	{"pipeline/dataset", "internal/disk pipeline/imagefile tfgo/tensor", "data does not know who trains on it"},
 	{"pipeline", "pipeline/checkpoint pipeline/dataset pipeline/imagefile tfgo/tensor", "the loop asks for an interface: it is tested without TensorFlow"},
 	{"pipeline/callback", "pipeline pipeline/plot", "callbacks watch: they hear events and nothing else"},
-	{"cli", "internal/disk pipeline pipeline/callback pipeline/checkpoint pipeline/dataset pipeline/imagefile pipeline/plot savedmodel tfgo tfgo/tensor", "it joins the rooms"},
+	{"pipeline/features", "internal/disk pipeline pipeline/dataset tfgo/tensor", "it stands before the loop, which knows nothing of it: a model and data like others"},
+	{"cli", "internal/disk pipeline pipeline/callback pipeline/checkpoint pipeline/dataset pipeline/features pipeline/imagefile pipeline/plot savedmodel tfgo tfgo/tensor", "it joins the rooms"},
 	{"cli/residual", "cli", "main is about 15 lines"},
 	{"benchmarks/worker", "pipeline pipeline/dataset pipeline/imagefile savedmodel tfgo tfgo/tensor", "it is a program such as a user writes"},
 }

@@ -62,6 +62,9 @@ func inspectText(info *savedmodel.Info) string {
 	if m.Parameters.Total > 0 {
 		rows = append(rows, []string{"parameters", formatCount(m.Parameters.Total)})
 	}
+	if len(m.Head) > 0 {
+		rows = append(rows, []string{"head", strings.Join(m.Head, ", ")})
+	}
 	var text strings.Builder
 	text.WriteString(table(rows))
 	for _, name := range info.SignatureNames() {

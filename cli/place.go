@@ -81,12 +81,3 @@ func writePicture(path string, draw func(*bytes.Buffer) error) error {
 	}
 	return nil
 }
-
-// freeSpace returns the bytes that can be written below a folder.
-func freeSpace(folder string) (int64, error) {
-	var disk unix.Statfs_t
-	if err := unix.Statfs(folder, &disk); err != nil {
-		return 0, fmt.Errorf("look at the disk of %s: %w", folder, err)
-	}
-	return int64(disk.Bavail) * disk.Bsize, nil
-}

@@ -36,6 +36,7 @@ type runConfig struct {
 	EarlyStopping    int               `json:"early_stopping"`   // epochs; 0 is never
 	ValidationSplit  float64           `json:"validation_split"` // of the training data
 	Shuffle          bool              `json:"shuffle"`
+	Freeze           string            `json:"freeze,omitempty"` // the part of the model that is left as it is
 	Seed             int64             `json:"seed"`
 	Limit            int               `json:"limit"` // 0 is no limit
 	Precision        string            `json:"precision"`
@@ -87,6 +88,7 @@ func (t *training) config(c *cli.Context) runConfig {
 		EarlyStopping:    c.Int(earlyStoppingName),
 		ValidationSplit:  c.Float64(validationSplitName),
 		Shuffle:          !t.options.NoShuffle,
+		Freeze:           c.String(freezeName),
 		Seed:             t.options.Seed,
 		Limit:            c.Int(limitFlag.Name),
 		Precision:        string(t.session.Precision),
@@ -165,6 +167,10 @@ func (r runConfig) sameInputs(dir runDir, now runConfig) error {
 	if r.ModelFingerprint != now.ModelFingerprint {
 		return fmt.Errorf("resume run: %s is not the model that %s began with (%s): its fingerprint is %s, not %s",
 			now.Model, dir, r.Model, short(now.ModelFingerprint), short(r.ModelFingerprint))
+	}
+	if r.Freeze != now.Freeze {
+		return fmt.Errorf("resume run: --%s must stay as it was: %s began with %s, not %s; to train its model in another way, begin a run with --%s %s",
+			freezeName, dir, orNone(r.Freeze), orNone(now.Freeze), modelFlag.Name, dir)
 	}
 	for _, split := range []struct {
 		name    string

@@ -138,7 +138,7 @@ func (r runDir) checkPlace() error {
 // checkFree refuses a disk without room for what the run will write.
 func (r runDir) checkFree(size int64) error {
 	place := nearest(filepath.Join(string(r), "run"))
-	free, err := freeSpace(place)
+	free, err := disk.Free(place)
 	if err != nil {
 		return fmt.Errorf("write run directory: %w", err)
 	}

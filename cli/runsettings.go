@@ -45,6 +45,7 @@ func (r runConfig) settings() []setting {
 		{plateauName, count(r.Plateau), true},
 		{earlyStoppingName, count(r.EarlyStopping), true},
 		{validationSplitName, share, false}, // known by its data
+		{freezeName, r.Freeze, false},
 		{limitFlag.Name, count(r.Limit), false},
 		{noShuffleName, strconv.FormatBool(!r.Shuffle), true},
 		{seedFlag.Name, strconv.FormatInt(r.Seed, 10), true},

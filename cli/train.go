@@ -28,7 +28,7 @@ func trainCommand() *cli.Command {
 			recipeDefault(batchSizeFlag),
 			&cli.Float64Flag{Name: learningRateName, Usage: "the step size `RATE`", DefaultText: "the recipe's"},
 			&cli.BoolFlag{Name: noShuffleName, Usage: "keep path order in every epoch"},
-			seedFlag, limitFlag, precisionFlag, threadsFlag,
+			freezeFlag, seedFlag, limitFlag, precisionFlag, threadsFlag,
 		}, courseFlags(), checkpointFlags(), logFlags(), []cli.Flag{quietFlag, jsonFlag}),
 		Action: train,
 	}
@@ -44,6 +44,7 @@ type training struct {
 	session    savedmodel.Options
 	logs       *logs
 	options    pipeline.Options
+	features   *featuresResult // nil without --freeze
 }
 
 func train(c *cli.Context) error {
@@ -84,9 +85,18 @@ func trainUntil(c *cli.Context) (err error) {
 		return err
 	}
 	config := t.config(c)
-	if err := t.site.check(c, config, t, model); err != nil {
+	trainee, err := traineeOf(c, model)
+	if err != nil {
 		return err
 	}
+	if err := t.site.check(c, config, t, trainee); err != nil {
+		return err
+	}
+	examples, closeExamples, err := t.examples(c, model)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeExamples()) }()
 	watchers, err := t.watchers(c, config)
 	if err != nil {
 		return err
@@ -96,7 +106,7 @@ func trainUntil(c *cli.Context) (err error) {
 	if err := t.site.prepare(c, t, config); err != nil {
 		return err
 	}
-	result, fitErr := pipeline.Fit(c.Context, model, t.data.Train, t.options)
+	result, fitErr := pipeline.Fit(c.Context, trainee, examples, t.options)
 	var unsaved *pipeline.UnsavedError
 	if fitErr != nil && (!result.Finished || !errors.As(fitErr, &unsaved)) {
 		return t.cutShort(c, result, fitErr)
@@ -198,11 +208,17 @@ func (t *training) plan(c *cli.Context) (err error) {
 	if err := checkCourse(c); err != nil {
 		return err
 	}
+	if err := checkFreeze(c); err != nil {
+		return err
+	}
 	if t.logs, err = readLogs(c, t.site.dir); err != nil {
 		return err
 	}
 	if t.info, t.session, err = inspectModel(c, pipeline.TrainSignature); err != nil {
 		return t.site.moved(c, err, modelFlag.Name)
+	}
+	if err := checkHead(c, t.info); err != nil {
+		return err
 	}
 	if err := t.site.dir.checkPlace(); err != nil {
 		return err
@@ -255,6 +271,7 @@ type trainResult struct {
 	Test            *pipeline.Metrics `json:"test"`       // null when nothing was tested
 	ImagesPerSecond float64           `json:"images_per_second"`
 	Seconds         float64           `json:"seconds"`
+	Features        *featuresResult   `json:"features,omitempty"` // with --freeze
 	Logs            map[string]string `json:"logs,omitempty"`     // by the names of --log, csv left out
 	Warnings        []string          `json:"warnings,omitempty"` // of logs that failed
 }
@@ -266,7 +283,7 @@ func (t *training) report(c *cli.Context, r pipeline.Result, model string) error
 		return printJSON(c, trainResult{
 			Run: dir.String(), Model: model, Finished: model != "", Best: r.Best,
 			Epochs: r.Epochs, Steps: r.Steps, Train: r.Train, Validation: r.Validation, Test: r.Test,
-			ImagesPerSecond: r.ImagesPerSecond, Seconds: r.Duration.Seconds(),
+			ImagesPerSecond: r.ImagesPerSecond, Seconds: r.Duration.Seconds(), Features: t.features,
 			Logs: t.logPaths(), Warnings: t.logs.warnings,
 		})
 	}
@@ -279,6 +296,9 @@ func (t *training) report(c *cli.Context, r pipeline.Result, model string) error
 	}
 	if r.Best != nil && r.Best.Epoch < r.Epochs {
 		rows = append(rows, []string{"best", fmt.Sprintf("epoch %d, loss %.4f: residual checkpoints export best --from %s --out DIR", r.Best.Epoch, r.Best.Loss, dir)})
+	}
+	if t.features != nil {
+		rows = append(rows, []string{"features", t.features.String()})
 	}
 	rows = append(rows,
 		[]string{"speed", fmt.Sprintf("%.1f images/s in training, %s in all", r.ImagesPerSecond, r.Duration.Round(time.Second))},

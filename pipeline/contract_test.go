@@ -9,6 +9,7 @@ import (
 
 	"github.com/residual-go/residual/pipeline"
 	"github.com/residual-go/residual/pipeline/dataset"
+	"github.com/residual-go/residual/pipeline/features"
 	"github.com/residual-go/residual/pipeline/imagefile"
 	"github.com/residual-go/residual/tfgo/tensor"
 )
@@ -57,7 +58,7 @@ var dtypes = map[string]tensor.DType{"uint8": tensor.Uint8, "int64": tensor.Int6
 // sizes puts numbers in place of the table's letters.
 func sizes(t *testing.T, shape []any) []int {
 	t.Helper()
-	letters := map[string]int{"N": tensor.AnySize, "H": 8, "W": 8, "C": 3, "classes": contractClasses}
+	letters := map[string]int{"N": tensor.AnySize, "H": 8, "W": 8, "C": 3, "classes": contractClasses, "features": 5}
 	dims := []int{}
 	for _, dim := range shape {
 		switch dim := dim.(type) {
@@ -79,6 +80,11 @@ func (c contract) Signature(name string) (tensor.Signature, bool) {
 	return s, ok
 }
 
+func (c contract) Fingerprint() string { return "contract" }
+
+func (c contract) SaveVariables(context.Context, string) error    { return nil }
+func (c contract) RestoreVariables(context.Context, string) error { return nil }
+
 func (c contract) Call(_ context.Context, name string, inputs map[string]tensor.Tensor) (map[string]tensor.Tensor, error) {
 	s := c.signatures[name]
 	for _, spec := range s.Inputs {
@@ -90,7 +96,7 @@ func (c contract) Call(_ context.Context, name string, inputs map[string]tensor.
 		return nil, fmt.Errorf("%d inputs for %d", len(inputs), len(s.Inputs))
 	}
 	c.calls[name]++
-	n := inputs["images"].Shape()[0]
+	n := inputs[s.Inputs[0].Name].Shape()[0] // of images or features
 	outputs := map[string]tensor.Tensor{}
 	for _, spec := range s.Outputs {
 		size := spec.DType.Size()
@@ -124,6 +130,18 @@ func TestTheLoopFeedsAndReadsWhatPythonExports(t *testing.T) {
 	}
 	if result.Steps != 3 || result.Test.Examples != 12 {
 		t.Errorf("Fit = %+v", result)
+	}
+	head, err := features.NewHead(model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	computed, err := features.Cache{Dir: t.TempDir()}.Open(t.Context(), model, data.Train)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer computed.Close()
+	if result, err = pipeline.Fit(t.Context(), head, computed, pipeline.Options{Epochs: 1, BatchSize: 5, Test: computed}); err != nil || result.Steps != 3 {
+		t.Errorf("Fit of a head = %+v, %v", result, err)
 	}
 	images, err := tensor.Of(make([]uint8, 2*8*8*3), 2, 8, 8, 3)
 	if err != nil {

@@ -10,6 +10,7 @@ from .convolution import ProductConv2D
 from .errors import ExportError
 from .layers import FedDropout, FedSeed, FusedBatchNorm
 from .names import named_weights
+from .split import Split, split
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Clone:
     """Sentences for the user about what could not be swapped."""
     cancelled: tuple[keras.Variable, ...] = ()
     """Biases whose gradient is zero by construction, see `_cancelled_biases`."""
+    parts: Split | None = None
+    """Backbone and head, if the model has them."""
 
 
 def clone(model: keras.Model, batch_norm: str) -> Clone:
@@ -49,7 +52,7 @@ def clone(model: keras.Model, batch_norm: str) -> Clone:
         if _layout(copy) != _layout(model):
             raise ExportError(f'model "{model.name}" shares weights between layers, which cannot be copied')
         copy.set_weights(model.get_weights())
-        result = Clone(copy, seed, batch_norm, (), _cancelled_biases(copy))
+        result = Clone(copy, seed, batch_norm, (), _cancelled_biases(copy), split(copy))
     _refuse_unfed_randomness(result.model)
     return result
 

@@ -16,7 +16,7 @@ SIGNATURES: dict[str, dict[str, list[dict[str, Any]]]] = json.loads(
 )["signatures"]
 
 Sizes = Mapping[str, int | None]
-"""What the letters in the table stand for: N (None: any batch), H, W, C and classes."""
+"""What the words in the table stand for: N (None: any batch), H, W, C, classes and features."""
 
 
 def input_specs(

@@ -84,6 +84,7 @@ def export(
         preprocess=preprocess,
         loss=loss,
         optimizer=optimizer,
+        head=program.parts and program.parts.layers,
         defaults=defaults or {},
         origin=origin or Origin(),
     )

@@ -19,6 +19,7 @@ It lies in the SavedModel's assets.extra/ and is written once, at export. Keys, 
     random_layers   names of the layers that draw from the `seed` input
     defaults        {epochs, batch_size, learning_rate, shuffle} for training
     parameters      {total, trainable, non_trainable} of the stock Keras model
+    head            names of the layers that the train_head signature trains, null where there is none
     layers          [{name, class, output_shape, parameters}]: model.summary() of the stock Keras model, top
                     level; null stands for a free dimension, output_shape is null where Keras knows none
     weights         where they came from: "random", "imagenet" or a file's name, null for the user's own model
@@ -70,6 +71,7 @@ def describe(
     preprocess: Preprocess,
     loss: str,
     optimizer: keras.optimizers.Optimizer,
+    head: Sequence[str] | None,
     defaults: Mapping[str, Any],
     origin: Origin,
 ) -> dict[str, Any]:
@@ -94,6 +96,7 @@ def describe(
         "random_layers": clone.seed.layers,
         "defaults": {**DEFAULTS, "learning_rate": learning_rate, **defaults},
         "parameters": _count(model),
+        "head": None if head is None else list(head),
         "layers": [_row(layer) for layer in model.layers],
         "weights": origin.weights,
         "seed": origin.seed,

@@ -33,9 +33,10 @@ type Metadata struct {
 	Layers     []Layer    `json:"layers"` // as Keras's summary lists them
 	Versions   Versions   `json:"versions"`
 
-	Weights      string `json:"weights"`       // what it began with: random, imagenet or a file's name; "" where nobody knows
-	FromLogits   bool   `json:"from_logits"`   // the last layer gives logits
-	SoftmaxTwice bool   `json:"softmax_twice"` // the loss takes the last layer's probabilities for logits
+	Head         []string `json:"head"`          // the layers that the signature train_head trains; nil without it
+	Weights      string   `json:"weights"`       // what it began with: random, imagenet or a file's name; "" where nobody knows
+	FromLogits   bool     `json:"from_logits"`   // the last layer gives logits
+	SoftmaxTwice bool     `json:"softmax_twice"` // the loss takes the last layer's probabilities for logits
 }
 
 // Loss names what the cross-entropy is computed from, as python_export does.

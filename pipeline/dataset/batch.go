@@ -11,7 +11,7 @@ import (
 
 // Batch is what one training step takes.
 type Batch struct {
-	Images tensor.Tensor // uint8 [n,H,W,C]
+	Images tensor.Tensor // uint8 [n,H,W,C]; of features.Rows float32 [n,features]
 	Labels tensor.Tensor // int64 [n]
 	// Examples are the indexes of the n examples in their split.
 	Examples []int
@@ -86,7 +86,7 @@ func (e *Examples) Batches(ctx context.Context, o BatchOptions) iter.Seq2[Batch,
 
 // epoch returns a function that makes the epoch's batches in turn.
 func (e *Examples) epoch(o BatchOptions) nextBatch {
-	order, count, index := e.order(o), e.BatchCount(o.Size), o.Start
+	order, count, index := o.Order(e.Len()), e.BatchCount(o.Size), o.Start
 	return func(ctx context.Context) (Batch, bool, error) {
 		if index == count {
 			return Batch{}, false, nil
@@ -102,11 +102,13 @@ func (e *Examples) epoch(o BatchOptions) nextBatch {
 	}
 }
 
-func (e *Examples) order(o BatchOptions) []int {
+// Order returns the indexes of n examples in the order in which the epoch visits
+// them.
+func (o BatchOptions) Order(n int) []int {
 	if o.NoShuffle {
-		return pathOrder(e.Len())
+		return pathOrder(n)
 	}
-	return Order(e.Len(), o.Seed, o.Epoch)
+	return Order(n, o.Seed, o.Epoch)
 }
 
 // gather reads the chosen examples side by side.

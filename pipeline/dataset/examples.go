@@ -8,8 +8,10 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/residual-go/residual/pipeline/imagefile"
 )
@@ -88,6 +90,21 @@ func (e *Examples) Read(i int, pixels []byte) error {
 // pixels. Where images are decoded at use, their names and sizes stand for
 // their pixels.
 func (e *Examples) Fingerprint() string { return e.fingerprint() }
+
+// Modified returns when the last of the image files was changed that are decoded
+// at use: Fingerprint does not look into them. The zero time where there are none.
+func (e *Examples) Modified() (last time.Time) {
+	for _, example := range e.examples {
+		file, ok := example.image.(imageFile)
+		if !ok {
+			continue
+		}
+		if info, err := os.Stat(string(file)); err == nil && info.ModTime().After(last) {
+			last = info.ModTime()
+		}
+	}
+	return last
+}
 
 func (e *Examples) sum() string {
 	hash := sha256.New()

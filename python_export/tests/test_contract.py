@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,7 +13,7 @@ from python_export import ExportError, contract, export
 from .helpers import Driver, blobs, names, small_cnn
 
 TABLE = json.loads((Path(contract.__file__).parent / "contract.json").read_text())["signatures"]
-SIZES = {"N": -1, "H": 8, "W": 8, "C": 3, "classes": 3}
+SIZES = {"N": -1, "H": 8, "W": 8, "C": 3, "classes": 3, "features": 12}
 
 
 def rows(signature: str, side: str, *, seed: bool) -> dict[str, tuple[str, list[int]]]:
@@ -35,7 +36,7 @@ def test_signature_defs_are_the_table(tmp_path, dropout):
     folder = export(small_cnn(dropout=dropout), tmp_path / "m", classes=names(3)).path
     with Driver(folder) as driver:
         found = {name: sig for name, sig in driver.meta.signature_def.items() if not name.startswith("__")}
-    assert set(found) == set(TABLE) == {"train", "evaluate", "serving_default"}
+    assert set(found) == set(TABLE)
     for name, signature in found.items():
         assert infos(signature.inputs) == rows(name, "inputs", seed=dropout > 0)
         assert infos(signature.outputs) == rows(name, "outputs", seed=True)
@@ -47,17 +48,30 @@ def test_saved_model_load_gives_the_same_signatures(small):
         there = {
             "evaluate": driver.call("evaluate", images=images, labels=labels),
             "serving_default": driver.call("serving_default", images=images),
-            "train": driver.call("train", images=images, labels=labels, learning_rate=0.1),
+            "features": driver.call("features", images=images),
         }
+        rows = there["features"]["features"]
+        there["evaluate_head"] = driver.call("evaluate_head", features=rows, labels=labels)
+        there["train"] = driver.call("train", images=images, labels=labels, learning_rate=0.1)
+        there["train_head"] = driver.call("train_head", features=rows, labels=labels, learning_rate=0.1)
     loaded = tf.saved_model.load(str(small)).signatures
     assert set(loaded) == set(there)
     feeds = {"images": tf.constant(images), "labels": tf.constant(labels), "learning_rate": tf.constant(0.1)}
+    feeds["features"] = tf.constant(rows)
     for name, outputs in there.items():
         inputs = {entry["name"]: feeds[entry["name"]] for entry in TABLE[name]["inputs"] if entry["required"]}
         here = loaded[name](**inputs)
         assert set(here) == set(outputs)
         for key, value in outputs.items():
             np.testing.assert_allclose(here[key].numpy(), value, rtol=1e-5, err_msg=f"{name} {key}")
+
+
+def test_a_model_without_a_head_has_all_that_is_required(tmp_path):
+    flat = keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
+    )
+    exported = export(flat, tmp_path / "m", classes=names(3))
+    assert set(exported.signatures) == {name for name in TABLE if TABLE[name].get("required", True)}
 
 
 def test_any_batch_size_goes_in(small):

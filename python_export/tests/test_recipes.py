@@ -105,6 +105,7 @@ def test_description_is_complete(full):
         "loss": "sparse_categorical_crossentropy",
         "optimizer": {"name": "SGD"},
         "random_layers": [],
+        "head": ["dense", "dense_1", "classification"],
         "defaults": {"epochs": 3, "batch_size": 64, "learning_rate": 0.01, "shuffle": True},
         "weights": "random",
         "seed": 0,

@@ -8,7 +8,7 @@ PYTHON ?= python3
 export CGO_CFLAGS := -I$(CURDIR)/.venv/tensorflow/include
 
 # What the race detector runs on, and what needs TensorFlow.
-PURE := ./internal/... ./tfgo/tensor/... ./pipeline/... ./savedmodel/bundle/... ./savedmodel/frozen/...
+PURE := ./internal/... ./tfgo/tensor/... ./tfgo/trace/... ./pipeline/... ./savedmodel/bundle/... ./savedmodel/frozen/...
 NATIVE = $(filter-out $(shell go list $(PURE)),$(shell go list ./...))
 PY := .venv/bin/python
 

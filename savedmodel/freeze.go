@@ -54,6 +54,15 @@ func (m *Model) frozen(ctx context.Context, name string, s signature) (*function
 	return nil, m.freezer.thaw() // for all that is known it changes variables
 }
 
+// Frozen tells whether the last call of a signature ran from a graph of its own,
+// see Call, and the next one will.
+func (m *Model) Frozen(name string) bool {
+	m.freezer.mu.Lock()
+	defer m.freezer.mu.Unlock()
+	f := m.freezer.functions[name]
+	return f != nil && f.session != nil
+}
+
 // thaw drops all frozen graphs.
 func (f *freezer) thaw() error {
 	var errs []error

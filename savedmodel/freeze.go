@@ -84,6 +84,9 @@ func (m *Model) thaw() error {
 
 // freeze makes the frozen graph of a signature from the variables as they are.
 func (m *Model) freeze(ctx context.Context, s signature) (*function, error) {
+	if m.options.Precision == tfgo.BFloat16 && !fusesBFloat16() {
+		return nil, errors.New("this processor does not compute in bfloat16")
+	}
 	outputs := make([]string, len(s.public.Outputs))
 	for i, output := range s.public.Outputs {
 		outputs[i] = s.outputs[output.Name]
@@ -111,7 +114,10 @@ var mayFreeze = sync.OnceValue(func() bool {
 	return err == nil && !slices.ContainsFunc(devices, func(d tfgo.Device) bool { return d.Type != "CPU" })
 })
 
-var fuses = sync.OnceValue(func() bool { return frozen.Fuses(runOnce) })
+var (
+	fuses         = sync.OnceValue(func() bool { return frozen.Fuses(runOnce) })
+	fusesBFloat16 = sync.OnceValue(func() bool { return frozen.FusesBFloat16(runOnce) })
+)
 
 // runOnce computes tensors of a graph without inputs.
 func runOnce(graph []byte, fetches []string) ([]tensor.Tensor, error) {

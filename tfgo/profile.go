@@ -68,10 +68,13 @@ func (s *Session) Profile(ctx context.Context, feeds Feeds, fetches []string) ([
 	defer C.free(data)
 	run.data, run.length = data, C.size_t(len(options))
 	results := make([]*C.TF_Tensor, len(outputs))
-	C.TF_SessionRun((*C.TF_Session)(handle(s.session)), run,
-		unsafe.SliceData(inputs), unsafe.SliceData(values), C.int(len(inputs)),
-		unsafe.SliceData(outputs), unsafe.SliceData(results), C.int(len(outputs)),
-		nil, 0, metadata, status)
+	_ = startingThreads(func() error {
+		C.TF_SessionRun((*C.TF_Session)(handle(s.session)), run,
+			unsafe.SliceData(inputs), unsafe.SliceData(values), C.int(len(inputs)),
+			unsafe.SliceData(outputs), unsafe.SliceData(results), C.int(len(outputs)),
+			nil, 0, metadata, status)
+		return nil
+	})
 	runtime.KeepAlive(kept)
 	runtime.KeepAlive(s)
 	for _, result := range results {

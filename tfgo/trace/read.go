@@ -102,9 +102,14 @@ func (r reader) shape(name string) []int {
 	return nil
 }
 
+const mostOutputs = 1 << 16 // of an operation: more than any has
+
 func outputsOf(stats *step_stats_go_proto.NodeExecStats) [][]int {
 	var shapes [][]int
 	for _, output := range stats.GetOutput() {
+		if slot := output.GetSlot(); slot < 0 || slot >= mostOutputs {
+			continue
+		}
 		for int(output.GetSlot()) >= len(shapes) {
 			shapes = append(shapes, nil)
 		}

@@ -218,6 +218,9 @@ func (r *benchResult) notes() string {
 		} else if s.Frozen != nil {
 			note("%s ran from the graph in the file: it could not be frozen.", task.name)
 		}
+		if s.ShareOfPeak != nil && *s.ShareOfPeak > 1 {
+			note("%s is beyond the peak: other programs computed while that was measured. Let nothing else run.", task.name)
+		}
 		if s.FLOPUnknown != "" {
 			note("%s has no GFLOP: %s.", task.name, s.FLOPUnknown)
 		}

@@ -122,7 +122,10 @@ func (b Bench) Train(ctx context.Context) (*Measurement, error) {
 		}
 		b.OnStep("train", step.Number, WarmUp+b.Steps)
 	}
-	return m, b.finish(ctx, m, profile, last)
+	if err := b.finish(ctx, m, profile, last); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // Predict measures predictions of a batch, and then of one image alone.
@@ -154,8 +157,10 @@ func (b Bench) Predict(ctx context.Context) (*Measurement, error) {
 	if err := b.finish(ctx, m, profile, last); err != nil {
 		return nil, err
 	}
-	m.Latency, err = b.latency(ctx)
-	return m, err
+	if m.Latency, err = b.latency(ctx); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // finish ends the measuring of steps, and traces some more. What tracing takes is

@@ -10,7 +10,7 @@ import (
 // model that is slow beyond measure is measured for longestLatency.
 const (
 	leastCalls, mostCalls        = 100, 1000
-	usualLatency, longestLatency = 5 * time.Second, 60 * time.Second
+	usualLatency, longestLatency = 3 * time.Second, 60 * time.Second
 )
 
 // enough tells whether that many calls in that much time will do.

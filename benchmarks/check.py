@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/check.py [--check NAME …] [--rounds N]
 
-scripts/bench_check.sh prepares what it needs. Each check runs the fast path and the plain one in turns on the
-same machine, one computing at a time, and looks at the ratio within each round alone: how fast the machine is,
-and what else it does, does not matter. A ratio that is too small is measured for as long again before it counts.
+scripts/bench_check.sh prepares what it needs. Each check runs the fast path and the plain one in turns on
+the same machine, one computing at a time, and looks at nothing but the ratio within each round: how fast the
+machine is does not matter. A ratio that is too small is measured for as long again before it counts.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def measure(check: Check, rounds: int, start: Callable[..., Worker] = Worker) ->
         for worker in (fast, plain):
             worker.steps(3)  # plan the graph, fill the caches
         ratios: list[float] = []
-        while len(ratios) < rounds or len(ratios) == rounds and statistics.median(ratios) < check.floor:
+        while len(ratios) < rounds or (len(ratios) == rounds and statistics.median(ratios) < check.floor):
             for _ in range(rounds):
                 # Now one is first and now the other, so that a machine that slows down slows both.
                 order = (fast, plain) if len(ratios) % 2 else (plain, fast)

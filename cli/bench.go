@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"runtime"
 	"time"
 
@@ -112,13 +111,19 @@ func (b *bencher) run(c *cli.Context, session savedmodel.Options) error {
 	if err := b.measurePeak(c, session); err != nil {
 		return err
 	}
-	if c.Bool("predict") { // first, while the weights are those of the file
-		if err := errors.Join(b.predict(c), b.measurePeak(c, session)); err != nil {
+	for _, task := range []struct {
+		name    string
+		measure func(*cli.Context) error
+	}{{"predict", b.predict}, {"train", b.train}} { // predict while the weights are those of the file
+		if !c.Bool(task.name) {
+			continue
+		}
+		if err := task.measure(c); err != nil {
 			return err
 		}
-	}
-	if c.Bool("train") {
-		return errors.Join(b.train(c), b.measurePeak(c, session))
+		if err := b.measurePeak(c, session); err != nil {
+			return err
+		}
 	}
 	return nil
 }

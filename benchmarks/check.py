@@ -84,6 +84,7 @@ def measure(check: Check, rounds: int, start: Callable[..., Worker] = Worker) ->
                 order = (fast, plain) if len(ratios) % 2 else (plain, fast)
                 took = {worker: worker.steps(check.steps) for worker in order}
                 ratios.append(took[plain] / took[fast])
+                print(f"{check.name} round {len(ratios)}: {ratios[-1]:.3f}", file=sys.stderr)
     finally:
         fast.stop()
         plain.stop()

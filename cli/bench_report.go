@@ -180,6 +180,8 @@ func figure(x float64) string {
 		return strconv.FormatFloat(x, 'f', 1, 64)
 	case x >= 0.9995 || x == 0:
 		return strconv.FormatFloat(x, 'f', 2, 64)
+	case x >= 0.09995:
+		return strconv.FormatFloat(x, 'f', 3, 64)
 	default:
 		return strconv.FormatFloat(x, 'g', 3, 64)
 	}

@@ -49,7 +49,7 @@ CHECKS = (
     Check(
         "predict-1",
         "predicting one image of 224x224 from the frozen graph, against the graph in the file",
-        1.10,
+        1.05,
         go("predict", "keras-7", 1),
         go("predict", "keras-7", 1, "float32", "-plain"),
         8,

@@ -8,11 +8,11 @@ PYTHON ?= python3
 export CGO_CFLAGS := -I$(CURDIR)/.venv/tensorflow/include
 
 # What the race detector runs on, and what needs TensorFlow.
-PURE := ./internal/... ./tfgo/tensor/... ./pipeline/... ./savedmodel/bundle/... ./savedmodel/frozen/...
+PURE := ./internal/... ./tfgo/tensor/... ./tfgo/trace/... ./pipeline/... ./savedmodel/bundle/... ./savedmodel/frozen/...
 NATIVE = $(filter-out $(shell go list $(PURE)),$(shell go list ./...))
 PY := .venv/bin/python
 
-.PHONY: help venv build quickstart test test-models race lint fmt golden bench bench-peers soak fuzz clean
+.PHONY: help venv build quickstart test test-models race lint fmt golden bench bench-check bench-peers soak fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ golden: build test-models ## rewrite the golden files
 
 bench: build ## Go against Python and Keras, in turns (ten minutes)
 	@scripts/bench.sh
+
+bench-check: build ## fail if the fast paths have lost their lead over the plain ones (three minutes)
+	@scripts/bench_check.sh
 
 bench-peers: build ## Go against Keras, PyTorch, ONNX Runtime, OpenVINO, in turns (an hour; installs 7 GB into build/peers)
 	@scripts/bench_peers.sh

@@ -135,7 +135,7 @@ func TestAResumedRunIsTheSameRun(t *testing.T) {
 	var first, second trainOutcome
 	must(t, "train", "--out", whole, "--resume", "--json").lastLine(t, &first)
 	must(t, "train", "--out", dir, "--resume", "--json").lastLine(t, &second)
-	first.Run, first.Model, first.ImagesPerSecond = second.Run, second.Model, second.ImagesPerSecond
+	first.Run, first.Model, first.ImagesPerSecond, first.DataWait = second.Run, second.Model, second.ImagesPerSecond, second.DataWait
 	if diff := cmp.Diff(first, second); diff != "" {
 		t.Errorf("two reports of the same: %s", diff)
 	}

@@ -270,6 +270,7 @@ type trainResult struct {
 	Validation      *pipeline.Metrics `json:"validation"` // null without --validation-split
 	Test            *pipeline.Metrics `json:"test"`       // null when nothing was tested
 	ImagesPerSecond float64           `json:"images_per_second"`
+	DataWait        float64           `json:"data_wait"` // the share of the time in training that waited for data, 0 to 1
 	Seconds         float64           `json:"seconds"`
 	Features        *featuresResult   `json:"features,omitempty"` // with --freeze
 	Logs            map[string]string `json:"logs,omitempty"`     // by the names of --log, csv left out
@@ -283,7 +284,7 @@ func (t *training) report(c *cli.Context, r pipeline.Result, model string) error
 		return printJSON(c, trainResult{
 			Run: dir.String(), Model: model, Finished: model != "", Best: r.Best,
 			Epochs: r.Epochs, Steps: r.Steps, Train: r.Train, Validation: r.Validation, Test: r.Test,
-			ImagesPerSecond: r.ImagesPerSecond, Seconds: r.Duration.Seconds(), Features: t.features,
+			ImagesPerSecond: r.ImagesPerSecond, DataWait: r.DataWait, Seconds: r.Duration.Seconds(), Features: t.features,
 			Logs: t.logPaths(), Warnings: t.logs.warnings,
 		})
 	}
@@ -302,6 +303,7 @@ func (t *training) report(c *cli.Context, r pipeline.Result, model string) error
 	}
 	rows = append(rows,
 		[]string{"speed", fmt.Sprintf("%.1f images/s in training, %s in all", r.ImagesPerSecond, r.Duration.Round(time.Second))},
+		[]string{"data", formatPercent(r.DataWait) + " of the time in training was waiting for it"},
 		[]string{"run", dir.String()},
 		[]string{"curve", dir.curve()},
 		[]string{"model", model},

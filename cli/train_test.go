@@ -32,6 +32,7 @@ type trainOutcome struct {
 	Train           figures  `json:"train"`
 	Test            *figures `json:"test"`
 	ImagesPerSecond float64  `json:"images_per_second"`
+	DataWait        float64  `json:"data_wait"`
 }
 
 // table reads a CSV file and checks its first row.
@@ -71,11 +72,11 @@ func TestTrainEvaluatePredictAndTrainAgain(t *testing.T) {
 		t.Errorf("--quiet printed %q", o.stderr)
 	}
 	needFields(t, o, "run", "model", "epochs", "steps", "train.loss", "train.accuracy",
-		"test.loss", "test.accuracy", "test.correct", "test.examples", "images_per_second")
+		"test.loss", "test.accuracy", "test.correct", "test.examples", "images_per_second", "data_wait")
 	var trained trainOutcome
 	o.lastLine(t, &trained)
 	if trained.Run != first || trained.Model != filepath.Join(first, "model", "1") || trained.Epochs != 2 || trained.Steps != 8 ||
-		trained.Train.Examples != 50 || trained.Test.Examples != 50 || !(trained.ImagesPerSecond > 0) {
+		trained.Train.Examples != 50 || trained.Test.Examples != 50 || !(trained.ImagesPerSecond > 0) || !(0 < trained.DataWait && trained.DataWait < 1) {
 		t.Errorf("train says %+v", trained)
 	}
 	runDirectory := []string{

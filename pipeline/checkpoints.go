@@ -72,6 +72,7 @@ type State struct {
 
 	Seconds         float64 `json:"seconds"`          // the run took so far
 	TrainingSeconds float64 `json:"training_seconds"` // those spent in steps
+	WaitSeconds     float64 `json:"wait_seconds"`     // those of steps that waited for data; 0 in states of before it was counted
 	EpochSeconds    float64 `json:"epoch_seconds"`    // the epoch under way took so far
 
 	Callbacks map[string]json.RawMessage `json:"callbacks"` // by StateName
@@ -161,7 +162,7 @@ func (s State) checkOf(c checkpoint.Checkpoint) error {
 		return fmt.Errorf("it is of step %d", s.Step)
 	case s.Epoch < 1 || s.Batch < 0:
 		return fmt.Errorf("it is in batch %d of epoch %d", s.Batch, s.Epoch)
-	case min(s.Seconds, s.TrainingSeconds, s.EpochSeconds) < 0 || min(s.Images, s.Sums.Examples, s.Sums.Correct) < 0:
+	case min(s.Seconds, s.TrainingSeconds, s.WaitSeconds, s.EpochSeconds) < 0 || min(s.Images, s.Sums.Examples, s.Sums.Correct) < 0:
 		return errors.New("some of its numbers are negative")
 	}
 	return nil
@@ -216,6 +217,7 @@ func (s State) Result() Result {
 	}
 	if s.TrainingSeconds > 0 {
 		r.ImagesPerSecond = float64(s.Images) / s.TrainingSeconds
+		r.DataWait = s.WaitSeconds / s.TrainingSeconds
 	}
 	return r
 }

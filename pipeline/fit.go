@@ -21,6 +21,7 @@ type Result struct {
 
 	Duration        time.Duration
 	ImagesPerSecond float64 // in training, waiting for data included, testing not
+	DataWait        float64 // the share of the time in training that waited for data, 0 to 1
 }
 
 // Fit trains a model for o.Epochs passes over data, evaluates o.Test after
@@ -66,6 +67,7 @@ type fit struct {
 	result    Result
 	images    int           // trained on
 	training  time.Duration // spent on them
+	waiting   time.Duration // the part of training that waited for data
 	closeErrs []error
 	unsaved   bool // something has happened since the last checkpoint
 	savedStep int  // of the last checkpoint; 0 before the first
@@ -189,7 +191,7 @@ func (f *fit) resume(ctx context.Context, t *trainer, from *Saved) error {
 	}
 	t.steps = from.Step
 	t.at = position{from.Epoch, from.Batch, mean{from.Sums.Loss, from.Sums.Correct, from.Sums.Examples}}
-	f.images, f.training = from.Images, seconds(from.TrainingSeconds)
+	f.images, f.training, f.waiting = from.Images, seconds(from.TrainingSeconds), seconds(from.WaitSeconds)
 	f.begun = time.Now().Add(-seconds(from.Seconds))
 	f.epochBegun = time.Now().Add(-seconds(from.EpochSeconds))
 	if f.keeper != nil {
@@ -214,7 +216,7 @@ func (f *fit) save(ctx context.Context, t *trainer, done bool) error {
 		Settings: t.options.settings(), Fingerprints: t.options.fingerprints(t.model, t.data),
 		Sums:  Sums{t.at.sofar.lossSum, t.at.sofar.correct, t.at.sofar.examples},
 		Train: f.result.Train, Test: f.result.Test, Validation: f.result.Validation, Images: f.images, Best: f.result.Best,
-		Seconds: time.Since(f.begun).Seconds(), TrainingSeconds: f.training.Seconds(),
+		Seconds: time.Since(f.begun).Seconds(), TrainingSeconds: f.training.Seconds(), WaitSeconds: f.waiting.Seconds(),
 		Callbacks: map[string]json.RawMessage{},
 	}
 	if !f.epochBegun.IsZero() {
@@ -248,9 +250,11 @@ func (f *fit) add(step Step) {
 	f.unsaved = true
 	f.images += step.Examples
 	f.training += step.Duration
+	f.waiting += step.Wait
 	f.result.Steps = step.Number
 	f.result.Train = step.Mean
 	f.result.ImagesPerSecond = float64(f.images) / f.training.Seconds()
+	f.result.DataWait = f.waiting.Seconds() / f.training.Seconds()
 }
 
 // evaluate measures the model on the validation data, or on the test's.

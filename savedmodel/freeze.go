@@ -54,6 +54,15 @@ func (m *Model) frozen(ctx context.Context, name string, s signature) (*function
 	return nil, m.freezer.thaw() // for all that is known it changes variables
 }
 
+// Frozen tells whether the last call of a signature ran from a graph of its own,
+// see Call, and the next one will.
+func (m *Model) Frozen(name string) bool {
+	m.freezer.mu.Lock()
+	defer m.freezer.mu.Unlock()
+	f := m.freezer.functions[name]
+	return f != nil && f.session != nil
+}
+
 // thaw drops all frozen graphs.
 func (f *freezer) thaw() error {
 	var errs []error
@@ -75,6 +84,9 @@ func (m *Model) thaw() error {
 
 // freeze makes the frozen graph of a signature from the variables as they are.
 func (m *Model) freeze(ctx context.Context, s signature) (*function, error) {
+	if m.options.Precision == tfgo.BFloat16 && !fusesBFloat16() {
+		return nil, errors.New("this processor does not compute in bfloat16")
+	}
 	outputs := make([]string, len(s.public.Outputs))
 	for i, output := range s.public.Outputs {
 		outputs[i] = s.outputs[output.Name]
@@ -102,7 +114,10 @@ var mayFreeze = sync.OnceValue(func() bool {
 	return err == nil && !slices.ContainsFunc(devices, func(d tfgo.Device) bool { return d.Type != "CPU" })
 })
 
-var fuses = sync.OnceValue(func() bool { return frozen.Fuses(runOnce) })
+var (
+	fuses         = sync.OnceValue(func() bool { return frozen.Fuses(runOnce) })
+	fusesBFloat16 = sync.OnceValue(func() bool { return frozen.FusesBFloat16(runOnce) })
+)
 
 // runOnce computes tensors of a graph without inputs.
 func runOnce(graph []byte, fetches []string) ([]tensor.Tensor, error) {

@@ -31,10 +31,7 @@ func TestFrozenGraphsLiveUntilVariablesChange(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	isFrozen := func() bool {
-		f := model.freezer.functions["evaluate"]
-		return f != nil && f.session != nil
-	}
+	isFrozen := func() bool { return model.Frozen("evaluate") }
 	call("train", training)
 	if isFrozen() {
 		t.Error("there is a frozen graph before anybody needs it")

@@ -18,7 +18,11 @@ func Devices() ([]Device, error) {
 	if _, err := Load(); err != nil {
 		return nil, err
 	}
-	session, err := tf.NewSession(tf.NewGraph(), nil)
+	var session *tf.Session
+	err := startingThreads(func() (err error) {
+		session, err = tf.NewSession(tf.NewGraph(), nil)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list devices: %w", err)
 	}

@@ -54,7 +54,7 @@ var load = sync.OnceValues(func() (Library, error) {
 	preferOneDNN()
 	var failures []error
 	for _, path := range paths {
-		err := quietly(func() error { return loadFile(path) })
+		err := quietly(func() error { return startingThreads(func() error { return loadFile(path) }) })
 		if err == nil {
 			return loaded()
 		}

@@ -9,31 +9,29 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
-	"strings"
-	"time"
 	"unsafe"
 
 	tf "github.com/wamuir/graft/tensorflow"
 	configpb "github.com/wamuir/graft/tensorflow/core/protobuf/for_core_protos_go_proto"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/residual-go/residual/tfgo/trace"
 )
 
 // OpTime is how long one operation of a run took.
-type OpTime struct {
-	Name     string // of the node in the graph that was run, which TensorFlow has rewritten
-	Op       string // such as _FusedConv2D
-	Device   string
-	Start    time.Time
-	Duration time.Duration
-}
+type OpTime = trace.Op
 
 // Profile is Run with the times of all operations, in the order of their ends.
-// Taking them costs some time itself.
+// Taking them costs some time itself, and for a while the memory of the graph's
+// constants several times.
 func (s *Session) Profile(ctx context.Context, feeds Feeds, fetches []string) ([]OpTime, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	options, err := proto.Marshal(&configpb.RunOptions{TraceLevel: configpb.RunOptions_FULL_TRACE})
+	options, err := proto.Marshal(&configpb.RunOptions{
+		TraceLevel:            configpb.RunOptions_FULL_TRACE,
+		OutputPartitionGraphs: true,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -70,10 +68,13 @@ func (s *Session) Profile(ctx context.Context, feeds Feeds, fetches []string) ([
 	defer C.free(data)
 	run.data, run.length = data, C.size_t(len(options))
 	results := make([]*C.TF_Tensor, len(outputs))
-	C.TF_SessionRun((*C.TF_Session)(handle(s.session)), run,
-		unsafe.SliceData(inputs), unsafe.SliceData(values), C.int(len(inputs)),
-		unsafe.SliceData(outputs), unsafe.SliceData(results), C.int(len(outputs)),
-		nil, 0, metadata, status)
+	_ = startingThreads(func() error {
+		C.TF_SessionRun((*C.TF_Session)(handle(s.session)), run,
+			unsafe.SliceData(inputs), unsafe.SliceData(values), C.int(len(inputs)),
+			unsafe.SliceData(outputs), unsafe.SliceData(results), C.int(len(outputs)),
+			nil, 0, metadata, status)
+		return nil
+	})
 	runtime.KeepAlive(kept)
 	runtime.KeepAlive(s)
 	for _, result := range results {
@@ -88,25 +89,7 @@ func (s *Session) Profile(ctx context.Context, feeds Feeds, fetches []string) ([
 	if err := proto.Unmarshal(C.GoBytes(metadata.data, C.int(metadata.length)), &found); err != nil {
 		return nil, fmt.Errorf("profile graph: %w", err)
 	}
-	return timesOf(&found), nil
-}
-
-func timesOf(m *configpb.RunMetadata) []OpTime {
-	var times []OpTime
-	for _, device := range m.GetStepStats().GetDevStats() {
-		for _, node := range device.GetNodeStats() {
-			op := node.GetTimelineLabel() // "name = Op(inputs)"
-			if _, after, ok := strings.Cut(op, " = "); ok {
-				op, _, _ = strings.Cut(after, "(")
-			}
-			times = append(times, OpTime{
-				Name: node.GetNodeName(), Op: op, Device: device.GetDevice(),
-				Start:    time.UnixMicro(node.GetAllStartMicros() + node.GetOpStartRelMicros()),
-				Duration: time.Duration(node.GetOpEndRelNanos() - node.GetOpStartRelNanos()),
-			})
-		}
-	}
-	return times
+	return trace.Read(&found), nil
 }
 
 func outputC(o tf.Output) C.TF_Output {

@@ -38,8 +38,10 @@ func LoadSavedModel(dir string, o Options) (*Session, error) {
 	}
 	var model *tf.SavedModel
 	load := func() error {
-		model, err = tf.LoadSavedModel(dir, []string{"serve"}, &tf.SessionOptions{Config: config})
-		return err
+		return startingThreads(func() error {
+			model, err = tf.LoadSavedModel(dir, []string{"serve"}, &tf.SessionOptions{Config: config})
+			return err
+		})
 	}
 	// The first run of a process, which restores the variables here, logs what
 	// no level holds back in some versions of TensorFlow.
@@ -68,6 +70,15 @@ func NewSession(graph []byte, o Options) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configure session: %w", err)
 	}
+	var session *Session
+	err = startingThreads(func() error {
+		session, err = openGraph(graph, config)
+		return err
+	})
+	return session, err
+}
+
+func openGraph(graph, config []byte) (*Session, error) {
 	g := tf.NewGraph()
 	if err := g.Import(graph, ""); err != nil {
 		return nil, fmt.Errorf("import graph: %w", &runError{err})
@@ -112,7 +123,11 @@ func (s *Session) Run(ctx context.Context, feeds Feeds, fetches, targets []strin
 			return nil, fmt.Errorf("find operation: the graph has no %q", name)
 		}
 	}
-	results, err := s.session.Run(cFeeds, cFetches, cTargets)
+	var results []*tf.Tensor
+	err := startingThreads(func() (err error) { // the first run does
+		results, err = s.session.Run(cFeeds, cFetches, cTargets)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("run graph: %w", &runError{err})
 	}

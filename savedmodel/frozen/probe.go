@@ -10,6 +10,16 @@ import (
 
 // Fuses finds out what Source.Fuse is, by a convolution of one number.
 func Fuses(run func(graph []byte, fetches []string) ([]tensor.Tensor, error)) bool {
+	return computes(run, func(*graph) {})
+}
+
+// FusesBFloat16 finds out whether the same can be done in bfloat16. oneDNN has no
+// such convolution for processors without AVX-512.
+func FusesBFloat16(run func(graph []byte, fetches []string) ([]tensor.Tensor, error)) bool {
+	return computes(run, (*graph).bfloat16)
+}
+
+func computes(run func(graph []byte, fetches []string) ([]tensor.Tensor, error), rewrite func(*graph)) bool {
 	g := &graph{names: map[string]bool{}}
 	number := func(value float32, shape ...int) port {
 		return port{g.constant("number", mustOf([]float32{value}, shape...)), 0}
@@ -26,11 +36,12 @@ func Fuses(run func(graph []byte, fetches []string) ([]tensor.Tensor, error)) bo
 	sum.attrs["fused_ops"] = stringsAttr("BiasAdd", "Add", "Relu")
 	sum.setArguments(2)
 	g.outputs = []port{{sum, 0}}
+	rewrite(g)
 	def, err := g.marshal()
 	if err != nil {
 		return false
 	}
-	results, err := run(def, []string{sum.name + ":0"})
+	results, err := run(def, g.outputNames())
 	if err != nil {
 		return false
 	}

@@ -26,6 +26,7 @@ func trainCommand() *cli.Command {
 			&cli.StringFlag{Name: "out", Usage: "the run directory to make, or with --resume to go on in: `DIR`", DefaultText: "runs/<model>-<time>"},
 			&cli.IntFlag{Name: epochsName, Usage: "passes over the training data: `N`", DefaultText: "the recipe's"},
 			recipeDefault(batchSizeFlag),
+			&cli.IntFlag{Name: accumulateName, Usage: "update the weights after `N` batches, by their mean gradient", Value: 1},
 			&cli.Float64Flag{Name: learningRateName, Usage: "the step size `RATE`", DefaultText: "the recipe's"},
 			&cli.BoolFlag{Name: noShuffleName, Usage: "keep path order in every epoch"},
 			seedFlag, limitFlag, precisionFlag, threadsFlag,
@@ -189,7 +190,7 @@ func (t *training) plan(c *cli.Context) (err error) {
 	if err := needFlag(c, modelFlag, dataFlag); err != nil {
 		return err
 	}
-	if err := positive(c, epochsName, batchSizeFlag.Name, limitFlag.Name, keepName); err != nil {
+	if err := positive(c, epochsName, batchSizeFlag.Name, accumulateName, limitFlag.Name, keepName); err != nil {
 		return err
 	}
 	if err := positiveFloat(c, learningRateName); err != nil {
@@ -224,7 +225,7 @@ func (t *training) plan(c *cli.Context) (err error) {
 		}
 	}
 	t.options = t.fitOptions(c)
-	return nil
+	return t.checkAccumulation(c)
 }
 
 // needs is what the run directory will take on the disk: the model, its

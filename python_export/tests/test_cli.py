@@ -171,7 +171,7 @@ def test_success_says_where_and_what(full):
         "out": str(full.folder),
         "recipe": "keras",
         "parameters": {"total": 26_215_818, "trainable": 26_162_698, "non_trainable": 53_120},
-        "signatures": ["train", "evaluate", "serving_default"],
+        "signatures": ["train", "train_accumulate", "evaluate", "serving_default"],
         "batch_norm": "fused",
         "weights": "random",
         "keras": str(full.keras_file),

@@ -1,0 +1,45 @@
+package cli
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/residual-go/residual/pipeline"
+	"github.com/residual-go/residual/tfgo/tensor"
+)
+
+// largestSide bounds the images that a network sees, in pixels, as python_export
+// does: a single larger one takes gigabytes.
+const largestSide = 4096
+
+// checkAccumulation refuses --accumulate and --upsample-schedule where the model
+// has no signature for them, and a schedule that the run has no place for.
+func (t *training) checkAccumulation(c *cli.Context) error {
+	schedule := t.options.UpsampleSchedule
+	if t.options.Accumulate == 1 && len(schedule) == 0 {
+		return nil
+	}
+	signature, ok := t.info.Signature(pipeline.AccumulateSignature)
+	if !ok {
+		return fmt.Errorf("%s has no %q signature, which --%s and --%s need: export it again with `residual export`",
+			t.info.Dir, pipeline.AccumulateSignature, accumulateName, upsampleScheduleName)
+	}
+	if len(schedule) == 0 {
+		return nil
+	}
+	if len(schedule) > t.options.Epochs {
+		return usagef(c, "--%s %s has %d factors for %s, expected at most one for each",
+			upsampleScheduleName, factorsOf(c), len(schedule), formatNumber(t.options.Epochs, "epoch"))
+	}
+	image := t.info.Metadata.Image
+	if side := slices.Max(schedule) * max(image.Height, image.Width); side > largestSide {
+		return usagef(c, "--%s %s makes images of %d pixels a side, expected at most %d", upsampleScheduleName, factorsOf(c), side, largestSide)
+	}
+	if _, ok := tensor.Find(signature.Inputs, pipeline.UpsampleInput); !ok {
+		return fmt.Errorf("%s enlarges images by its own factor only: --%s needs one UpSampling2D right after the input, and layers that take any size",
+			t.info.Dir, upsampleScheduleName)
+	}
+	return nil
+}

@@ -1,0 +1,148 @@
+"""Steps in micro-batches: what train_accumulate computes, driven through a session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from python_export import export
+from python_export.names import named_weights
+
+from .helpers import Driver, blobs, names, scaled, small_cnn, values
+
+Step = dict[str, np.ndarray]
+
+
+def plain_cnn() -> keras.Model:
+    """A net without BatchNorm, with regularization."""
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(6, 3, activation="relu", kernel_regularizer=keras.regularizers.L2(1e-2)),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+def enlarging_cnn() -> keras.Model:
+    """small_cnn, with dropout, on images that are enlarged twice."""
+    inputs = keras.Input((4, 4, 3))
+    return keras.Model(inputs, small_cnn(dropout=0.3)(keras.layers.UpSampling2D(2)(inputs)))
+
+
+def run(folder: Path, tmp_path: Path, signature: str, *steps: dict[str, object]) -> tuple[list[Step], Step]:
+    """What the steps return, and the variables after them. One thread."""
+    with Driver(folder, threads=1) as driver:
+        told = [driver.call(signature, **step) for step in steps]
+        driver.save(tmp_path / signature / "variables" / "variables")
+    return told, values(tmp_path / signature)
+
+
+@pytest.mark.parametrize("count", [16, 14, 3])  # the last micro-batch whole, short, and the only one, short
+def test_micro_batches_are_one_batch_where_no_layer_sees_the_batch(tmp_path, count):
+    optimizer = keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True)
+    folder = export(plain_cnn(), tmp_path / "m", classes=names(3), optimizer=optimizer).path
+    images, labels = blobs(count)
+    batch = {"images": images, "labels": labels, "learning_rate": 0.5}
+    want, weights = run(folder, tmp_path, "train", batch, batch)
+    got, accumulated = run(folder, tmp_path, "train_accumulate", *2 * [{**batch, "micro_batch_size": 4}])
+    for a, b in zip(want, got, strict=True):
+        assert a["correct"] == b["correct"]
+        np.testing.assert_allclose([b["loss"], b["grad_norm"]], [a["loss"], a["grad_norm"]], rtol=2e-6)
+    assert weights.keys() == accumulated.keys()
+    for key, value in weights.items():
+        np.testing.assert_allclose(accumulated[key], value, rtol=1e-5, atol=1e-6, err_msg=key)
+
+
+def test_batch_norm_sees_each_micro_batch_and_moves_its_statistics_with_each(small, tmp_path):
+    """Against stock Keras, written out: three micro-batches of 6, 6 and 2, then one update."""
+    images, labels = blobs(14)
+    keras.utils.set_random_seed(5)
+    stock = small_cnn()
+    optimizer = keras.optimizers.SGD(0.05)
+    weights = stock.trainable_variables
+    total, sums, correct = 0.0, [np.zeros(w.shape, np.float32) for w in weights], 0
+    for some in (slice(0, 6), slice(6, 12), slice(12, 14)):
+        with tf.GradientTape() as tape:
+            outputs = stock(scaled(images[some]), training=True)
+            losses = keras.losses.sparse_categorical_crossentropy(labels[some], outputs)
+            loss = (tf.reduce_mean(losses) + sum(stock.losses)) * len(labels[some]) / 14
+        gradients = tape.gradient(loss, [w.value for w in weights])
+        sums = [a + b for a, b in zip(sums, gradients, strict=True)]
+        total += float(loss)
+        correct += int(np.sum(np.argmax(outputs, axis=-1) == labels[some]))
+    optimizer.apply(sums, weights)
+    (step,), now = run(
+        small,
+        tmp_path,
+        "train_accumulate",
+        {"images": images, "labels": labels, "learning_rate": 0.05, "micro_batch_size": 6},
+    )
+    assert step["loss"] == pytest.approx(total, rel=1e-5)
+    assert step["correct"] == correct
+    assert step["grad_norm"] == pytest.approx(float(tf.linalg.global_norm(sums)), rel=1e-4)
+    for path, weight in named_weights(stock).items():
+        np.testing.assert_allclose(now[f"weights/{path}"], weight.numpy(), atol=1e-5, err_msg=path)
+    assert now["optimizer/iteration"] == 1
+
+
+def test_statistics_move_as_in_a_step_for_each_micro_batch(small, tmp_path):
+    images, labels = blobs(12)
+    still = {"learning_rate": 0.0}
+    parts = [{"images": images[i : i + 4], "labels": labels[i : i + 4], **still} for i in (0, 4, 8)]
+    _, one_by_one = run(small, tmp_path, "train", *parts)
+    _, together = run(
+        small, tmp_path, "train_accumulate", {"images": images, "labels": labels, "micro_batch_size": 4, **still}
+    )
+    statistics = [key for key in together if "/moving_" in key]
+    assert len(statistics) == 4
+    for key in statistics:
+        np.testing.assert_array_equal(together[key], one_by_one[key])
+
+
+@pytest.mark.parametrize("size", [8, 2**62])
+@pytest.mark.parametrize("model", [small_cnn, enlarging_cnn])
+def test_one_micro_batch_is_train_to_the_bit(tmp_path, model, size):
+    stock = model()
+    optimizer = keras.optimizers.Adam(0.01)
+    folder = export(stock, tmp_path / "m", classes=names(3), optimizer=optimizer).path
+    steps = [
+        dict(zip(("images", "labels"), blobs(8, side=stock.input_shape[1], seed=n), strict=True))
+        | {"learning_rate": 0.05}
+        | ({"seed": [3, n]} if model is enlarging_cnn else {})
+        for n in range(3)
+    ]
+    more = {"micro_batch_size": size} | ({"upsample": 0} if model is enlarging_cnn else {})
+    want, weights = run(folder, tmp_path, "train", *steps)
+    got, accumulated = run(folder, tmp_path, "train_accumulate", *[step | more for step in steps])
+    assert want == got
+    assert weights.keys() == accumulated.keys()
+    for key, value in weights.items():
+        np.testing.assert_array_equal(accumulated[key], value, err_msg=key)
+
+
+def test_each_micro_batch_draws_by_a_seed_of_its_own(tmp_path):
+    folder = export(small_cnn(dropout=0.5), tmp_path / "m", classes=names(3)).path
+    images, labels = blobs(8)
+    batch = {"images": images, "labels": labels, "learning_rate": 0.0}
+    seed = np.int64([7, 11])
+    second = tf.random.fold_in(tf.constant(seed), tf.constant(1, tf.int64)).numpy()
+    (first, other), _ = run(folder, tmp_path, "train", batch | {"seed": seed}, batch | {"seed": second})
+    twice = {"images": np.tile(images, (2, 1, 1, 1)), "labels": np.tile(labels, 2), "learning_rate": 0.0}
+    (step,), _ = run(folder, tmp_path, "train_accumulate", twice | {"micro_batch_size": 8, "seed": seed})
+    assert first["loss"] != other["loss"]
+    assert step["loss"] == pytest.approx((first["loss"] + other["loss"]) / 2, rel=1e-6)
+
+
+def test_no_micro_batch_size_makes_a_step_endless(small, tmp_path):
+    images, labels = blobs(2)
+    batch = {"images": images, "labels": labels, "learning_rate": 0.1}
+    want, _ = run(small, tmp_path, "train_accumulate", batch | {"micro_batch_size": 1})
+    for size in (0, -5):
+        assert run(small, tmp_path, "train_accumulate", batch | {"micro_batch_size": size})[0] == want

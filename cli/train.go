@@ -26,7 +26,7 @@ func trainCommand() *cli.Command {
 			&cli.StringFlag{Name: "out", Usage: "the run directory to make, or with --resume to go on in: `DIR`", DefaultText: "runs/<model>-<time>"},
 			&cli.IntFlag{Name: epochsName, Usage: "passes over the training data: `N`", DefaultText: "the recipe's"},
 			recipeDefault(batchSizeFlag),
-			&cli.IntFlag{Name: accumulateName, Usage: "update the weights after `N` batches, by their mean gradient", Value: 1},
+			&cli.IntFlag{Name: accumulateName, Usage: "update the weights after `N` batches, by their mean gradient; BatchNorm sees each by itself", Value: 1},
 			&cli.Float64Flag{Name: learningRateName, Usage: "the step size `RATE`", DefaultText: "the recipe's"},
 			&cli.BoolFlag{Name: noShuffleName, Usage: "keep path order in every epoch"},
 			seedFlag, limitFlag, precisionFlag, threadsFlag,

@@ -47,7 +47,7 @@ func courseFlags() []cli.Flag {
 		&cli.IntFlag{Name: plateauName, Usage: "divide the learning rate by 10 after `N` epochs without less loss", DefaultText: "never"},
 		&cli.IntFlag{Name: earlyStoppingName, Usage: "end the run after `N` epochs without less loss", DefaultText: "never"},
 		&cli.GenericFlag{Name: upsampleScheduleName, Value: new(factors),
-			Usage: "enlarge images by each of `N,N,…` for its share of the epochs, such as 3,5,7; tests keep the model's own", DefaultText: "the model's"},
+			Usage: "enlarge images by each factor of the `LIST`, such as 3,5,7, for its share of the epochs; tests keep the model's own", DefaultText: "none"},
 		&cli.Float64Flag{Name: validationSplitName, Usage: "draw the `SHARE` of the training data, such as 0.1, whose loss says which epoch is the best, instead of that of training", DefaultText: "none"},
 	}
 }

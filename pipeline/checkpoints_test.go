@@ -1,6 +1,7 @@
 package pipeline_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -556,6 +557,36 @@ func TestResumeRefusesWhatHasChanged(t *testing.T) {
 	plain := newScripted()
 	if _, err := pipeline.Fit(t.Context(), plain, first.data, first.Options); err == nil || !strings.Contains(err.Error(), "cannot save") {
 		t.Errorf("error: %v", err)
+	}
+}
+
+// States from before a setting was there say nothing of it.
+func TestAStateWithoutAccumulation(t *testing.T) {
+	s := newSession(t.TempDir())
+	if _, err := s.fit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.resume(t)
+	if s.Resume.Settings.Accumulate != 1 || s.Resume.Settings.UpsampleSchedule != nil {
+		t.Errorf("saved is %+v", s.Resume.Settings)
+	}
+	data, err := os.ReadFile(filepath.Join(s.Resume.Path, "state.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	older := regexp.MustCompile(`(?m)^ *"accumulate": 1,\n`).ReplaceAll(data, nil)
+	if len(older) == len(data) {
+		t.Fatalf("state.json does not say it: %s", data)
+	}
+	store := checkpoint.Store{Dir: s.store()}
+	if _, err := store.Save(13, func(dir string) error {
+		return os.WriteFile(filepath.Join(dir, "state.json"), bytes.Replace(older, []byte(`"step": 12`), []byte(`"step": 13`), 1), 0o644)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	s.resume(t)
+	if s.Resume.Step != 13 || s.Resume.Settings.Accumulate != 1 {
+		t.Errorf("step %d is of %+v", s.Resume.Step, s.Resume.Settings)
 	}
 }
 

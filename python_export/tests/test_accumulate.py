@@ -44,14 +44,20 @@ def run(folder: Path, tmp_path: Path, signature: str, *steps: dict[str, object])
     return told, values(tmp_path / signature)
 
 
-@pytest.mark.parametrize("count", [16, 14, 3])  # the last micro-batch whole, short, and the only one, short
-def test_micro_batches_are_one_batch_where_no_layer_sees_the_batch(tmp_path, count):
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported plain_cnn."""
     optimizer = keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True)
-    folder = export(plain_cnn(), tmp_path / "m", classes=names(3), optimizer=optimizer).path
+    folder = tmp_path_factory.mktemp("plain") / "m"
+    return export(plain_cnn(), folder, classes=names(3), optimizer=optimizer).path
+
+
+@pytest.mark.parametrize("count", [16, 14, 3])  # the last micro-batch whole, short, and the only one, short
+def test_micro_batches_are_one_batch_where_no_layer_sees_the_batch(plain, tmp_path, count):
     images, labels = blobs(count)
     batch = {"images": images, "labels": labels, "learning_rate": 0.5}
-    want, weights = run(folder, tmp_path, "train", batch, batch)
-    got, accumulated = run(folder, tmp_path, "train_accumulate", *2 * [{**batch, "micro_batch_size": 4}])
+    want, weights = run(plain, tmp_path, "train", batch, batch)
+    got, accumulated = run(plain, tmp_path, "train_accumulate", *2 * [{**batch, "micro_batch_size": 4}])
     for a, b in zip(want, got, strict=True):
         assert a["correct"] == b["correct"]
         np.testing.assert_allclose([b["loss"], b["grad_norm"]], [a["loss"], a["grad_norm"]], rtol=2e-6)
@@ -106,21 +112,19 @@ def test_statistics_move_as_in_a_step_for_each_micro_batch(small, tmp_path):
         np.testing.assert_array_equal(together[key], one_by_one[key])
 
 
-@pytest.mark.parametrize("size", [8, 2**62])
 @pytest.mark.parametrize("model", [small_cnn, enlarging_cnn])
-def test_one_micro_batch_is_train_to_the_bit(tmp_path, model, size):
+def test_one_micro_batch_is_train_to_the_bit(tmp_path, model):
     stock = model()
     optimizer = keras.optimizers.Adam(0.01)
     folder = export(stock, tmp_path / "m", classes=names(3), optimizer=optimizer).path
-    steps = [
-        dict(zip(("images", "labels"), blobs(8, side=stock.input_shape[1], seed=n), strict=True))
-        | {"learning_rate": 0.05}
-        | ({"seed": [3, n]} if model is enlarging_cnn else {})
-        for n in range(3)
-    ]
-    more = {"micro_batch_size": size} | ({"upsample": 0} if model is enlarging_cnn else {})
+    more: dict[str, object] = {"seed": [3, 4]} if model is enlarging_cnn else {}
+    batches = [blobs(8, side=stock.input_shape[1], seed=n) for n in (1, 2, 3)]
+    steps = [{"images": x, "labels": y, "learning_rate": 0.05, **more} for x, y in batches]
     want, weights = run(folder, tmp_path, "train", *steps)
-    got, accumulated = run(folder, tmp_path, "train_accumulate", *[step | more for step in steps])
+    own: dict[str, object] = {"upsample": 0} if model is enlarging_cnn else {}
+    sizes = (8, 9, 2**63 - 1)
+    parts = [{**step, **own, "micro_batch_size": size} for step, size in zip(steps, sizes, strict=True)]
+    got, accumulated = run(folder, tmp_path, "train_accumulate", *parts)
     assert want == got
     assert weights.keys() == accumulated.keys()
     for key, value in weights.items():
@@ -140,9 +144,9 @@ def test_each_micro_batch_draws_by_a_seed_of_its_own(tmp_path):
     assert step["loss"] == pytest.approx((first["loss"] + other["loss"]) / 2, rel=1e-6)
 
 
-def test_no_micro_batch_size_makes_a_step_endless(small, tmp_path):
+def test_no_micro_batch_size_makes_a_step_endless(plain):
     images, labels = blobs(2)
-    batch = {"images": images, "labels": labels, "learning_rate": 0.1}
-    want, _ = run(small, tmp_path, "train_accumulate", batch | {"micro_batch_size": 1})
-    for size in (0, -5):
-        assert run(small, tmp_path, "train_accumulate", batch | {"micro_batch_size": size})[0] == want
+    with Driver(plain) as driver:
+        batch = {"images": images, "labels": labels, "learning_rate": 0.0}
+        steps = [driver.call("train_accumulate", **batch, micro_batch_size=size) for size in (1, 0, -5)]
+    assert steps[0] == steps[1] == steps[2]

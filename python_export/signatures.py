@@ -160,9 +160,7 @@ class Program:
             "grad_norm": tf.linalg.global_norm(found.gradients),
         }
 
-    def _gradients(
-        self, tape: tf.GradientTape, loss: tf.Tensor, share: tf.Tensor | None
-    ) -> list[tf.Tensor]:
+    def _gradients(self, tape: tf.GradientTape, loss: tf.Tensor, share: tf.Tensor | None) -> list[tf.Tensor]:
         """One for each weight, times share; those that are zero by construction are not computed."""
         weights = self.model.trainable_variables
         cancelled = {id(bias) for bias in self.cancelled}

@@ -9,6 +9,7 @@ import tensorflow as tf
 from .clone import Clone
 from .preprocess import Preprocess
 
+
 def own_factor(copy: Clone, preprocess: Preprocess, image: tuple[int, int, int]) -> int | None:
     """How many times a model enlarges images (H, W, C), None if it cannot be fed another factor.
 

@@ -104,7 +104,10 @@ def test_statistics_move_as_in_a_step_for_each_micro_batch(small, tmp_path):
     parts = [{"images": images[i : i + 4], "labels": labels[i : i + 4], **still} for i in (0, 4, 8)]
     _, one_by_one = run(small, tmp_path, "train", *parts)
     _, together = run(
-        small, tmp_path, "train_accumulate", {"images": images, "labels": labels, "micro_batch_size": 4, **still}
+        small,
+        tmp_path,
+        "train_accumulate",
+        {"images": images, "labels": labels, "micro_batch_size": 4, **still},
     )
     statistics = [key for key in together if "/moving_" in key]
     assert len(statistics) == 4

@@ -28,11 +28,12 @@ def behind(*enlarging: keras.layers.Layer, side: int = 4, flatten: bool = False)
         [
             keras.Input((side, side, 3)),
             *enlarging,
-            layers.Conv2D(4, 3, padding="same"),
-            layers.BatchNormalization(),
+            layers.Conv2D(4, 3, padding="same", name="conv"),
+            layers.BatchNormalization(name="norm"),
             pooling,
-            layers.Dense(3, activation="softmax"),
-        ]
+            layers.Dense(3, activation="softmax", name="head"),
+        ],
+        name="net",
     )
 
 
@@ -115,9 +116,9 @@ def test_weights_for_a_fed_size_are_those_for_a_fixed_one(source):
 
 
 def test_levels_at_a_fed_size_are_those_at_a_fixed_one():
-    images = np.random.default_rng(3).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    images = np.random.default_rng(3).integers(0, 256, (1, 32, 32, 3), np.uint8)
     fed = tf.function(lambda x, factor: resize(x, (32 * factor, 32 * factor)))
-    for factor in range(1, 9):
+    for factor in (1, 2, 7):  # of the weights all are tested
         found = fed(images, tf.constant(factor, tf.int64))
         assert np.array_equal(found, resize(tf.constant(images), (32 * factor, 32 * factor)))
     scaled = tf.function(Preprocess(size=(32, 32), **IMAGENET))(images, tf.constant(3, tf.int64))

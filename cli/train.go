@@ -205,6 +205,9 @@ func (t *training) plan(c *cli.Context) (err error) {
 	if t.info, t.session, err = inspectModel(c, pipeline.TrainSignature); err != nil {
 		return t.site.moved(c, err, modelFlag.Name)
 	}
+	if err := checkAccumulation(c, t.info); err != nil {
+		return err
+	}
 	if err := t.site.dir.checkPlace(); err != nil {
 		return err
 	}
@@ -225,7 +228,7 @@ func (t *training) plan(c *cli.Context) (err error) {
 		}
 	}
 	t.options = t.fitOptions(c)
-	return t.checkAccumulation(c)
+	return nil
 }
 
 // needs is what the run directory will take on the disk: the model, its

@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/residual-go/residual/pipeline"
+	"github.com/residual-go/residual/savedmodel"
 	"github.com/residual-go/residual/tfgo/tensor"
 )
 
@@ -16,30 +18,31 @@ const largestSide = 4096
 
 // checkAccumulation refuses --accumulate and --upsample-schedule where the model
 // has no signature for them, and a schedule that the run has no place for.
-func (t *training) checkAccumulation(c *cli.Context) error {
-	schedule := t.options.UpsampleSchedule
-	if t.options.Accumulate == 1 && len(schedule) == 0 {
+func checkAccumulation(c *cli.Context, info *savedmodel.Info) error {
+	schedule := *factorsOf(c)
+	if c.Int(accumulateName) == 1 && len(schedule) == 0 {
 		return nil
 	}
-	signature, ok := t.info.Signature(pipeline.AccumulateSignature)
+	signature, ok := info.Signature(pipeline.AccumulateSignature)
 	if !ok {
 		return fmt.Errorf("%s has no %q signature, which --%s and --%s need: export it again with `residual export`",
-			t.info.Dir, pipeline.AccumulateSignature, accumulateName, upsampleScheduleName)
+			info.Dir, pipeline.AccumulateSignature, accumulateName, upsampleScheduleName)
 	}
 	if len(schedule) == 0 {
 		return nil
 	}
-	if len(schedule) > t.options.Epochs {
+	epochs := pipeline.Options{Epochs: cmp.Or(c.Int(epochsName), info.Metadata.Defaults.Epochs)}.WithDefaults().Epochs
+	if len(schedule) > epochs {
 		return usagef(c, "--%s %s has %d factors for %s, expected at most one for each",
-			upsampleScheduleName, factorsOf(c), len(schedule), formatNumber(t.options.Epochs, "epoch"))
+			upsampleScheduleName, factorsOf(c), len(schedule), formatNumber(epochs, "epoch"))
 	}
-	image := t.info.Metadata.Image
+	image := info.Metadata.Image
 	if side := slices.Max(schedule) * max(image.Height, image.Width); side > largestSide {
 		return usagef(c, "--%s %s makes images of %d pixels a side, expected at most %d", upsampleScheduleName, factorsOf(c), side, largestSide)
 	}
 	if _, ok := tensor.Find(signature.Inputs, pipeline.UpsampleInput); !ok {
 		return fmt.Errorf("%s enlarges images by its own factor only: --%s needs one UpSampling2D right after the input, and layers that take any size",
-			t.info.Dir, upsampleScheduleName)
+			info.Dir, upsampleScheduleName)
 	}
 	return nil
 }

@@ -164,7 +164,7 @@ def test_success_says_where_and_what(full):
     assert human[0].startswith(f"exported resnet50_classifier to {full.folder} in ")
     assert "26,215,818 (26,162,698 trainable)" in human[1]
     assert human[2].split() == ["weights", "random"]
-    assert "train, evaluate, serving_default" in human[3]
+    assert "train, train_accumulate, evaluate, serving_default" in human[3]
     said = json.loads(last)
     assert said.pop("seconds") > 0
     assert said == {

@@ -52,6 +52,22 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export(plain_cnn(), folder, classes=names(3), optimizer=optimizer).path
 
 
+@pytest.fixture(scope="module")
+def normed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported small_cnn of seed 5."""
+    keras.utils.set_random_seed(5)
+    folder = tmp_path_factory.mktemp("normed") / "m"
+    return export(small_cnn(), folder, classes=names(3)).path
+
+
+@pytest.fixture(scope="module")
+def dropping(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported enlarging_cnn."""
+    optimizer = keras.optimizers.Adam(0.01)
+    folder = tmp_path_factory.mktemp("dropping") / "m"
+    return export(enlarging_cnn(), folder, classes=names(3), optimizer=optimizer).path
+
+
 @pytest.mark.parametrize("count", [16, 14, 3])  # the last micro-batch whole, short, and the only one, short
 def test_micro_batches_are_one_batch_where_no_layer_sees_the_batch(plain, tmp_path, count):
     images, labels = blobs(count)
@@ -66,7 +82,7 @@ def test_micro_batches_are_one_batch_where_no_layer_sees_the_batch(plain, tmp_pa
         np.testing.assert_allclose(accumulated[key], value, rtol=1e-5, atol=1e-6, err_msg=key)
 
 
-def test_batch_norm_sees_each_micro_batch_and_moves_its_statistics_with_each(small, tmp_path):
+def test_batch_norm_sees_each_micro_batch_and_moves_its_statistics_with_each(normed, tmp_path):
     """Against stock Keras, written out: three micro-batches of 6, 6 and 2, then one update."""
     images, labels = blobs(14)
     keras.utils.set_random_seed(5)
@@ -85,7 +101,7 @@ def test_batch_norm_sees_each_micro_batch_and_moves_its_statistics_with_each(sma
         correct += int(np.sum(np.argmax(outputs, axis=-1) == labels[some]))
     optimizer.apply(sums, weights)
     (step,), now = run(
-        small,
+        normed,
         tmp_path,
         "train_accumulate",
         {"images": images, "labels": labels, "learning_rate": 0.05, "micro_batch_size": 6},
@@ -98,13 +114,13 @@ def test_batch_norm_sees_each_micro_batch_and_moves_its_statistics_with_each(sma
     assert now["optimizer/iteration"] == 1
 
 
-def test_statistics_move_as_in_a_step_for_each_micro_batch(small, tmp_path):
+def test_statistics_move_as_in_a_step_for_each_micro_batch(normed, tmp_path):
     images, labels = blobs(12)
     still = {"learning_rate": 0.0}
     parts = [{"images": images[i : i + 4], "labels": labels[i : i + 4], **still} for i in (0, 4, 8)]
-    _, one_by_one = run(small, tmp_path, "train", *parts)
+    _, one_by_one = run(normed, tmp_path, "train", *parts)
     _, together = run(
-        small,
+        normed,
         tmp_path,
         "train_accumulate",
         {"images": images, "labels": labels, "micro_batch_size": 4, **still},
@@ -115,16 +131,15 @@ def test_statistics_move_as_in_a_step_for_each_micro_batch(small, tmp_path):
         np.testing.assert_array_equal(together[key], one_by_one[key])
 
 
-@pytest.mark.parametrize("model", [small_cnn, enlarging_cnn])
-def test_one_micro_batch_is_train_to_the_bit(tmp_path, model):
-    stock = model()
-    optimizer = keras.optimizers.Adam(0.01)
-    folder = export(stock, tmp_path / "m", classes=names(3), optimizer=optimizer).path
-    more: dict[str, object] = {"seed": [3, 4]} if model is enlarging_cnn else {}
-    batches = [blobs(8, side=stock.input_shape[1], seed=n) for n in (1, 2, 3)]
-    steps = [{"images": x, "labels": y, "learning_rate": 0.05, **more} for x, y in batches]
+@pytest.mark.parametrize(
+    ("model", "side", "seed", "own"),
+    [("normed", 8, {}, {}), ("dropping", 4, {"seed": [3, 4]}, {"upsample": 0})],
+)
+def test_one_micro_batch_is_train_to_the_bit(request, tmp_path, model, side, seed, own):
+    folder = request.getfixturevalue(model)
+    batches = [blobs(8, side=side, seed=n) for n in (1, 2, 3)]
+    steps = [{"images": x, "labels": y, "learning_rate": 0.05, **seed} for x, y in batches]
     want, weights = run(folder, tmp_path, "train", *steps)
-    own: dict[str, object] = {"upsample": 0} if model is enlarging_cnn else {}
     sizes = (8, 9, 2**63 - 1)
     parts = [{**step, **own, "micro_batch_size": size} for step, size in zip(steps, sizes, strict=True)]
     got, accumulated = run(folder, tmp_path, "train_accumulate", *parts)
@@ -134,15 +149,16 @@ def test_one_micro_batch_is_train_to_the_bit(tmp_path, model):
         np.testing.assert_array_equal(accumulated[key], value, err_msg=key)
 
 
-def test_each_micro_batch_draws_by_a_seed_of_its_own(tmp_path):
-    folder = export(small_cnn(dropout=0.5), tmp_path / "m", classes=names(3)).path
-    images, labels = blobs(8)
+def test_each_micro_batch_draws_by_a_seed_of_its_own(dropping, tmp_path):
+    images, labels = blobs(8, side=4)
     batch = {"images": images, "labels": labels, "learning_rate": 0.0}
     seed = np.int64([7, 11])
     second = tf.random.fold_in(tf.constant(seed), tf.constant(1, tf.int64)).numpy()
-    (first, other), _ = run(folder, tmp_path, "train", batch | {"seed": seed}, batch | {"seed": second})
+    (first, other), _ = run(dropping, tmp_path, "train", batch | {"seed": seed}, batch | {"seed": second})
     twice = {"images": np.tile(images, (2, 1, 1, 1)), "labels": np.tile(labels, 2), "learning_rate": 0.0}
-    (step,), _ = run(folder, tmp_path, "train_accumulate", twice | {"micro_batch_size": 8, "seed": seed})
+    (step,), _ = run(
+        dropping, tmp_path, "train_accumulate", twice | {"micro_batch_size": 8, "upsample": 0, "seed": seed}
+    )
     assert first["loss"] != other["loss"]
     assert step["loss"] == pytest.approx((first["loss"] + other["loss"]) / 2, rel=1e-6)
 

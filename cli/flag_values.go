@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -75,3 +76,39 @@ func (i *interval) String() string {
 }
 
 func (i *interval) kind() string { return "a number of steps (500) or a time (10m)" }
+
+// factors is the value of --upsample-schedule.
+type factors []int
+
+// largestFactor is also python_export's bound.
+const largestFactor = 16
+
+func factorsOf(c *cli.Context) *factors { return c.Generic(upsampleScheduleName).(*factors) }
+
+func (f *factors) Set(value string) error {
+	var read factors
+	for text := range strings.SplitSeq(value, ",") {
+		factor, err := strconv.Atoi(text)
+		if err != nil || factor < 1 || factor > largestFactor {
+			return errors.New("not factors")
+		}
+		read = append(read, factor)
+	}
+	*f = read
+	return nil
+}
+
+func (f *factors) String() string {
+	texts := make([]string, len(*f))
+	for i, factor := range *f {
+		texts[i] = strconv.Itoa(factor)
+	}
+	return strings.Join(texts, ",")
+}
+
+// Get makes the value one that package cli can return.
+func (f *factors) Get() any { return f }
+
+func (f *factors) kind() string {
+	return fmt.Sprintf("whole numbers from 1 to %d with commas (3,5,7)", largestFactor)
+}

@@ -50,6 +50,7 @@ func noArguments(c *cli.Context) error {
 // slip that would bring the machine down.
 var largest = map[string]int{
 	batchSizeFlag.Name: 1 << 20,
+	accumulateName:     1 << 20,
 	threadsFlag.Name:   1 << 10,
 	stepsName:          1 << 20,
 }

@@ -29,10 +29,20 @@ var freezeFlag = &cli.StringFlag{
 	DefaultText: "none",
 }
 
-// checkFreeze refuses another part than there is.
+// checkFreeze refuses another part than there is, and what a head has no use for:
+// its batches are as large as anybody likes, and its features have one size.
 func checkFreeze(c *cli.Context) error {
-	if part := c.String(freezeName); c.IsSet(freezeName) && part != frozenBackbone {
+	if !c.IsSet(freezeName) {
+		return nil
+	}
+	if part := c.String(freezeName); part != frozenBackbone {
 		return usagef(c, "--%s must be %s, not %q", freezeName, frozenBackbone, part)
+	}
+	if c.Int(accumulateName) > 1 {
+		return usagef(c, "--%s is for models that do not fit into memory whole: with --%s give a larger --%s", accumulateName, freezeName, batchSizeFlag.Name)
+	}
+	if schedule := *factorsOf(c); len(schedule) > 0 {
+		return usagef(c, "--%s %s cannot be had with --%s: features are computed once, at the model's own size", upsampleScheduleName, factorsOf(c), freezeName)
 	}
 	return nil
 }

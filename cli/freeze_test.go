@@ -234,6 +234,8 @@ func TestWhatCannotBeFrozenIsRefused(t *testing.T) {
 		wants []string
 	}{
 		{[]string{"--model", small, "--freeze", "head"}, 2, []string{"--freeze must be backbone", `"head"`}},
+		{[]string{"--model", small, "--freeze", "backbone", "--accumulate", "2"}, 2, []string{"--accumulate", "--freeze", "--batch-size"}},
+		{[]string{"--model", small, "--freeze", "backbone", "--upsample-schedule", "1,2"}, 2, []string{"--upsample-schedule 1,2", "--freeze"}},
 		{[]string{"--model", small, "--freeze="}, 2, []string{"--freeze must be backbone", `""`}},
 		{[]string{"--model", tiny, "--freeze", "backbone"}, 1, []string{"--freeze backbone", tiny, `no "features" signature`, "Dense"}},
 		{[]string{"--out", whole, "--resume", "--override", "--epochs", "2", "--freeze", "backbone"}, 1, []string{"--freeze must stay", "with none, not backbone", whole}},

@@ -165,6 +165,7 @@ func (t *training) logWatchers(config runConfig) ([]pipeline.Callback, error) {
 func (r runConfig) hparams(model string) map[string]any {
 	return map[string]any{
 		"model": model, "recipe": r.Recipe, "loss": r.Loss, "data": r.Data, "epochs": r.Epochs, "batch_size": r.BatchSize, "learning_rate": r.LearningRate,
+		"accumulate": r.Accumulate, "upsample_schedule": (*factors)(&r.UpsampleSchedule).String(),
 		"schedule": r.Schedule, "warmup": r.Warmup, "plateau": r.Plateau, "early_stopping": r.EarlyStopping, "validation_split": r.ValidationSplit,
 		"shuffle": r.Shuffle, "seed": r.Seed, "limit": r.Limit, "precision": r.Precision,
 	}

@@ -22,10 +22,16 @@ import (
 // ended in its second epoch, and returns its directory.
 func stopped(t *testing.T) string {
 	t.Helper()
+	return stoppedRun(t, modeltest.Small, "--batch-size", "16")
+}
+
+// stoppedRun is stopped for a model and flags that make 4 steps of 60 images.
+func stoppedRun(t *testing.T, model string, flags ...string) string {
+	t.Helper()
 	dir := filepath.Join(t.TempDir(), "run")
-	args := []string{"train", "--model", modeltest.Dir(t, modeltest.Small), "--data", "synthetic", "--limit", "60", "--batch-size", "16",
+	args := []string{"train", "--model", modeltest.Dir(t, model), "--data", "synthetic", "--limit", "60",
 		"--epochs", "4", "--threads", "1", "--seed", "5", "--out", dir, "--quiet", "--checkpoint-every", "1"}
-	s := start(t, process(t, args))
+	s := start(t, process(t, append(args, flags...)))
 	// A process that is stopped while it is looked at cannot run away.
 	until(t, "the second epoch", func() bool {
 		s.signal(t, syscall.SIGSTOP)

@@ -29,6 +29,8 @@ type runConfig struct {
 	Test             *splitConfig      `json:"test"`       // null when nothing is tested
 	Epochs           int               `json:"epochs"`
 	BatchSize        int               `json:"batch_size"`
+	Accumulate       int               `json:"accumulate"`                  // batches in a step; 1 in configs that do not say it
+	UpsampleSchedule []int             `json:"upsample_schedule,omitempty"` // none: the model's own
 	LearningRate     float64           `json:"learning_rate"`
 	Schedule         string            `json:"schedule"`
 	Warmup           int               `json:"warmup"`           // steps
@@ -81,6 +83,8 @@ func (t *training) config(c *cli.Context) runConfig {
 		Test:             splitOf(t.data.Test),
 		Epochs:           t.options.Epochs,
 		BatchSize:        t.options.BatchSize,
+		Accumulate:       t.options.Accumulate,
+		UpsampleSchedule: t.options.UpsampleSchedule,
 		LearningRate:     t.options.LearningRate,
 		Schedule:         c.String(scheduleName),
 		Warmup:           c.Int(warmupName),
@@ -145,6 +149,7 @@ func (r runDir) loadConfig() (config runConfig, err error) {
 	if err != nil {
 		return config, err
 	}
+	config.Accumulate = 1
 	err = json.Unmarshal(data, &config)
 	return config, err
 }
@@ -155,7 +160,7 @@ func (r runConfig) check() error {
 		return fmt.Errorf("its format is %d, this program reads 1", r.Format)
 	case r.ModelFingerprint == "":
 		return errors.New("the run was begun by an older residual, which kept no checkpoints: it cannot be resumed")
-	case r.Epochs < 1 || r.BatchSize < 1 || !(r.LearningRate > 0) || r.Limit < 0 || r.Threads < 1 || r.Keep < 1 ||
+	case r.Epochs < 1 || r.BatchSize < 1 || r.Accumulate < 1 || !(r.LearningRate > 0) || r.Limit < 0 || r.Threads < 1 || r.Keep < 1 ||
 		r.Warmup < 0 || r.Plateau < 0 || r.EarlyStopping < 0 || !(r.ValidationSplit >= 0 && r.ValidationSplit < 1):
 		return errors.New("some of its numbers are none that a run can have")
 	}

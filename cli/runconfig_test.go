@@ -12,7 +12,7 @@ import (
 // is written again.
 func FuzzConfig(f *testing.F) {
 	f.Add([]byte(`{"format":1,"model":"m","model_fingerprint":"ab","data":"synthetic","train":{"examples":3,"fingerprint":"c"},"epochs":1,
-		"batch_size":2,"learning_rate":0.1,"threads":1,"keep":1,"checkpoint_every":"10m","schedule":"cosine","log":["csv","wandb"],
+		"batch_size":2,"accumulate":3,"upsample_schedule":[3,5,7],"learning_rate":0.1,"threads":1,"keep":1,"checkpoint_every":"10m","schedule":"cosine","log":["csv","wandb"],
 		"resumed":[{"step":1,"changed":[{"setting":"epochs","was":"1","is":"2"}]}]}`))
 	f.Add([]byte(`{"format":1}`))
 	f.Add([]byte(`{`))
@@ -43,4 +43,17 @@ func FuzzConfig(f *testing.F) {
 			t.Error(diff)
 		}
 	})
+}
+
+// Configs from before a setting was there say nothing of it.
+func TestAConfigWithoutAccumulation(t *testing.T) {
+	run := runDir(t.TempDir())
+	text := `{"format":1,"model_fingerprint":"ab","epochs":1,"batch_size":2,"learning_rate":0.1,"threads":1,"keep":1}`
+	if err := os.WriteFile(run.config(), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	config, err := run.readConfig()
+	if err != nil || config.Accumulate != 1 || config.UpsampleSchedule != nil {
+		t.Errorf("%+v, %v", config, err)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +21,14 @@ type setting struct {
 	flag    string
 	value   string // "" where the flag was not given
 	changes bool   // what the run computes
+}
+
+// text is the value as people read it.
+func (s setting) text() string {
+	if s.flag == upsampleScheduleName {
+		return cmp.Or(s.value, "none")
+	}
+	return cmp.Or(s.value, "0")
 }
 
 func (r runConfig) settings() []setting {
@@ -39,6 +48,8 @@ func (r runConfig) settings() []setting {
 		{dataFlag.Name, r.Data, false},
 		{epochsName, strconv.Itoa(r.Epochs), true},
 		{batchSizeFlag.Name, strconv.Itoa(r.BatchSize), true},
+		{accumulateName, strconv.Itoa(r.Accumulate), true},
+		{upsampleScheduleName, (*factors)(&r.UpsampleSchedule).String(), true},
 		{learningRateName, float(r.LearningRate), true},
 		{scheduleName, r.Schedule, true},
 		{warmupName, count(r.Warmup), true},
@@ -113,7 +124,7 @@ func (r runConfig) changes(now runConfig) changes {
 	was, is := r.settings(), now.settings()
 	for i, s := range was { // both have the same flags in the same order
 		if s.changes && is[i].value != s.value {
-			found = append(found, change{s.flag, cmp.Or(s.value, "0"), cmp.Or(is[i].value, "0")})
+			found = append(found, change{s.flag, s.text(), is[i].text()})
 		}
 	}
 	return found
@@ -135,7 +146,7 @@ func (r runConfig) given(c *cli.Context) changes {
 			fastest, _ := tfgo.FastestPrecision()
 			is = string(fastest)
 		}
-		if was := cmp.Or(s.value, "0"); was != is {
+		if was := s.text(); was != is {
 			found = append(found, change{s.flag, was, is})
 		}
 	}
@@ -151,8 +162,11 @@ func (r runConfig) changedSince(step int) bool {
 // owns refuses the checkpoint of another run. Its settings must be the run's,
 // unless these were changed since.
 func (r runConfig) owns(saved *pipeline.Saved) error {
-	want := pipeline.Settings{Epochs: r.Epochs, BatchSize: r.BatchSize, LearningRate: r.LearningRate, Seed: r.Seed, Shuffle: r.Shuffle}
-	if saved.Settings != want {
+	want := pipeline.Settings{
+		Epochs: r.Epochs, BatchSize: r.BatchSize, Accumulate: r.Accumulate, UpsampleSchedule: r.UpsampleSchedule,
+		LearningRate: r.LearningRate, Seed: r.Seed, Shuffle: r.Shuffle,
+	}
+	if !reflect.DeepEqual(saved.Settings, want) {
 		return fmt.Errorf("resume run: %s is of another run: its settings are %+v, those in config.json %+v", saved.Path, saved.Settings, want)
 	}
 	return nil

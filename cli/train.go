@@ -26,6 +26,7 @@ func trainCommand() *cli.Command {
 			&cli.StringFlag{Name: "out", Usage: "the run directory to make, or with --resume to go on in: `DIR`", DefaultText: "runs/<model>-<time>"},
 			&cli.IntFlag{Name: epochsName, Usage: "passes over the training data: `N`", DefaultText: "the recipe's"},
 			recipeDefault(batchSizeFlag),
+			&cli.IntFlag{Name: accumulateName, Usage: "update the weights after `N` batches, by their mean gradient; BatchNorm sees each by itself", Value: 1},
 			&cli.Float64Flag{Name: learningRateName, Usage: "the step size `RATE`", DefaultText: "the recipe's"},
 			&cli.BoolFlag{Name: noShuffleName, Usage: "keep path order in every epoch"},
 			freezeFlag, seedFlag, limitFlag, precisionFlag, threadsFlag,
@@ -199,7 +200,7 @@ func (t *training) plan(c *cli.Context) (err error) {
 	if err := needFlag(c, modelFlag, dataFlag); err != nil {
 		return err
 	}
-	if err := positive(c, epochsName, batchSizeFlag.Name, limitFlag.Name, keepName); err != nil {
+	if err := positive(c, epochsName, batchSizeFlag.Name, accumulateName, limitFlag.Name, keepName); err != nil {
 		return err
 	}
 	if err := positiveFloat(c, learningRateName); err != nil {
@@ -218,6 +219,9 @@ func (t *training) plan(c *cli.Context) (err error) {
 		return t.site.moved(c, err, modelFlag.Name)
 	}
 	if err := checkHead(c, t.info); err != nil {
+		return err
+	}
+	if err := checkAccumulation(c, t.info); err != nil {
 		return err
 	}
 	if err := t.site.dir.checkPlace(); err != nil {

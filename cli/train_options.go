@@ -13,19 +13,21 @@ import (
 )
 
 const (
-	epochsName          = "epochs"
-	learningRateName    = "learning-rate"
-	noShuffleName       = "no-shuffle"
-	resumeName          = "resume"
-	overrideName        = "override"
-	checkpointEveryName = "checkpoint-every"
-	keepName            = "keep"
-	maxTimeName         = "max-time"
-	validationSplitName = "validation-split"
-	earlyStoppingName   = "early-stopping"
-	scheduleName        = "schedule"
-	warmupName          = "warmup"
-	plateauName         = "plateau"
+	epochsName           = "epochs"
+	learningRateName     = "learning-rate"
+	noShuffleName        = "no-shuffle"
+	resumeName           = "resume"
+	overrideName         = "override"
+	checkpointEveryName  = "checkpoint-every"
+	keepName             = "keep"
+	maxTimeName          = "max-time"
+	validationSplitName  = "validation-split"
+	earlyStoppingName    = "early-stopping"
+	scheduleName         = "schedule"
+	warmupName           = "warmup"
+	plateauName          = "plateau"
+	accumulateName       = "accumulate"
+	upsampleScheduleName = "upsample-schedule"
 )
 
 // The names that --schedule takes.
@@ -44,6 +46,8 @@ func courseFlags() []cli.Flag {
 		&cli.IntFlag{Name: warmupName, Usage: "let the learning rate rise over the first `N` steps", DefaultText: "0"},
 		&cli.IntFlag{Name: plateauName, Usage: "divide the learning rate by 10 after `N` epochs without less loss", DefaultText: "never"},
 		&cli.IntFlag{Name: earlyStoppingName, Usage: "end the run after `N` epochs without less loss", DefaultText: "never"},
+		&cli.GenericFlag{Name: upsampleScheduleName, Value: new(factors),
+			Usage: "enlarge images by each factor of the `LIST`, such as 3,5,7, for its share of the epochs; tests keep the model's own", DefaultText: "none"},
 		&cli.Float64Flag{Name: validationSplitName, Usage: "draw the `SHARE` of the training data, such as 0.1, whose loss says which epoch is the best, instead of that of training", DefaultText: "none"},
 	}
 }
@@ -112,6 +116,7 @@ func (t *training) fitOptions(c *cli.Context) pipeline.Options {
 		Epochs:       defaults.Epochs,
 		BatchSize:    defaults.BatchSize,
 		LearningRate: defaults.LearningRate,
+		Accumulate:   c.Int(accumulateName),
 		NoShuffle:    c.Bool(noShuffleName) || t.info.RawMetadata != nil && !defaults.Shuffle,
 		Seed:         c.Int64(seedFlag.Name),
 		Test:         t.data.Test,
@@ -123,7 +128,8 @@ func (t *training) fitOptions(c *cli.Context) pipeline.Options {
 			Keep:  c.Int(keepName),
 			Warn:  func(err error) { t.logs.warn(c, fmt.Sprintf("%v; it is tried again later", err)) },
 		},
-		Resume: t.site.saved,
+		Resume:           t.site.saved,
+		UpsampleSchedule: *factorsOf(c),
 	}
 	if t.logs.has(logTensorBoard) || t.logs.has(logWandB) {
 		o.Classes = len(t.info.Metadata.Classes)

@@ -57,7 +57,7 @@ type State struct {
 
 	Step  int  `json:"step"`  // the run's steps so far
 	Epoch int  `json:"epoch"` // the one under way, from 1; Epochs+1 after the last
-	Batch int  `json:"batch"` // how many of its batches were trained on
+	Batch int  `json:"batch"` // how many of its steps were taken
 	Done  bool `json:"done"`  // a callback has ended the run
 
 	Settings     Settings     `json:"settings"`
@@ -82,11 +82,13 @@ const stateFormat = 1
 
 // Settings are the Options that a run is a function of.
 type Settings struct {
-	Epochs       int     `json:"epochs"`
-	BatchSize    int     `json:"batch_size"`
-	LearningRate float64 `json:"learning_rate"`
-	Seed         int64   `json:"seed"`
-	Shuffle      bool    `json:"shuffle"`
+	Epochs           int     `json:"epochs"`
+	BatchSize        int     `json:"batch_size"`
+	Accumulate       int     `json:"accumulate"`                  // 1 in states that do not say it
+	UpsampleSchedule []int   `json:"upsample_schedule,omitempty"` // none: the model's own
+	LearningRate     float64 `json:"learning_rate"`
+	Seed             int64   `json:"seed"`
+	Shuffle          bool    `json:"shuffle"`
 }
 
 // Fingerprints tell what a run was made of from anything else. They are what
@@ -143,6 +145,7 @@ func ReadSaved(c checkpoint.Checkpoint) (*Saved, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read state of run: %w", err)
 	}
+	saved.Settings.Accumulate = 1
 	err = json.Unmarshal(data, &saved.State)
 	if err == nil {
 		err = saved.State.checkOf(c)
@@ -253,6 +256,7 @@ func (s State) Check(model Model, data Data, o Options) error {
 		was, is any
 	}{
 		{"the batch size", s.Settings.BatchSize, now.BatchSize},
+		{"the number of batches in a step", s.Settings.Accumulate, now.Accumulate},
 		{"the seed", s.Settings.Seed, now.Seed},
 		{"the shuffling", s.Settings.Shuffle, now.Shuffle},
 	} {
@@ -265,7 +269,7 @@ func (s State) Check(model Model, data Data, o Options) error {
 }
 
 func (o Options) settings() Settings {
-	return Settings{o.Epochs, o.BatchSize, o.LearningRate, o.Seed, !o.NoShuffle}
+	return Settings{o.Epochs, o.BatchSize, o.Accumulate, o.UpsampleSchedule, o.LearningRate, o.Seed, !o.NoShuffle}
 }
 
 func (o Options) fingerprints(model Model, data Data) Fingerprints {

@@ -1,6 +1,7 @@
 package pipeline_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -49,9 +50,10 @@ func newLearner() *learner {
 func (m *learner) loss() float32 { return 1 + float32(m.weights%1_000_003)/1_000_003 }
 
 func (m *learner) Call(ctx context.Context, name string, inputs map[string]tensor.Tensor) (map[string]tensor.Tensor, error) {
-	if name == pipeline.TrainSignature {
+	if name == pipeline.TrainSignature || name == pipeline.AccumulateSignature {
 		hash := fnv.New64a()
 		fmt.Fprint(hash, m.weights, inputs["images"].Bytes(), inputs["labels"].Bytes(), inputs["learning_rate"].Bytes())
+		fmt.Fprint(hash, inputs["micro_batch_size"].Bytes(), inputs["upsample"].Bytes())
 		m.weights = hash.Sum64()
 	}
 	return m.scripted.Call(ctx, name, inputs)
@@ -148,6 +150,21 @@ func (s *session) outcomes(t *testing.T, result pipeline.Result) outcomes {
 }
 
 func TestARunThatWasCutShortGoesOnToTheSameBit(t *testing.T) {
+	cutShort(t, 1, newSession)
+}
+
+func TestARunOfAccumulatedStepsGoesOnToTheSameBit(t *testing.T) {
+	cutShort(t, 4, func(dir string) *session {
+		s := newSession(dir)
+		s.BatchSize, s.Accumulate, s.UpsampleSchedule = 1, 3, []int{2, 5}
+		s.Test = &examples{n: 2}
+		return s
+	})
+}
+
+// cutShort cuts a session's run short at each of its events but for every-1 of
+// every in between.
+func cutShort(t *testing.T, every int, newSession func(dir string) *session) {
 	whole := newSession(t.TempDir())
 	counter := &trigger{}
 	whole.Callbacks = append(whole.Callbacks, counter)
@@ -160,7 +177,7 @@ func TestARunThatWasCutShortGoesOnToTheSameBit(t *testing.T) {
 		t.Fatalf("the whole run has %+v, %d events", result, counter.seen)
 	}
 
-	for number := 1; number <= counter.seen; number++ {
+	for number := 1; number <= counter.seen; number += every {
 		// A signal: the context ends, and Fit saves what was reached.
 		t.Run(fmt.Sprintf("cancelled at event %d", number), func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -522,8 +539,9 @@ func TestResumeRefusesWhatHasChanged(t *testing.T) {
 		change func(*session)
 		want   string
 	}{
-		"model":      {func(s *session) { s.model.name = "other" }, "the model is not the same: it was learner, it is other"},
-		"batch size": {func(s *session) { s.BatchSize = 5 }, "the batch size, which can change only between epochs (this is batch 3 of epoch 1), is not the same: it was 3, it is 5"},
+		"model":        {func(s *session) { s.model.name = "other" }, "the model is not the same: it was learner, it is other"},
+		"accumulation": {func(s *session) { s.Accumulate = 2 }, "the number of batches in a step, which can change only between epochs (this is batch 3 of epoch 1), is not the same: it was 1, it is 2"},
+		"batch size":   {func(s *session) { s.BatchSize = 5 }, "the batch size, which can change only between epochs (this is batch 3 of epoch 1), is not the same: it was 3, it is 5"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSession(first.dir)
@@ -539,6 +557,36 @@ func TestResumeRefusesWhatHasChanged(t *testing.T) {
 	plain := newScripted()
 	if _, err := pipeline.Fit(t.Context(), plain, first.data, first.Options); err == nil || !strings.Contains(err.Error(), "cannot save") {
 		t.Errorf("error: %v", err)
+	}
+}
+
+// States from before a setting was there say nothing of it.
+func TestAStateWithoutAccumulation(t *testing.T) {
+	s := newSession(t.TempDir())
+	if _, err := s.fit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.resume(t)
+	if s.Resume.Settings.Accumulate != 1 || s.Resume.Settings.UpsampleSchedule != nil {
+		t.Errorf("saved is %+v", s.Resume.Settings)
+	}
+	data, err := os.ReadFile(filepath.Join(s.Resume.Path, "state.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	older := regexp.MustCompile(`(?m)^ *"accumulate": 1,\n`).ReplaceAll(data, nil)
+	if len(older) == len(data) {
+		t.Fatalf("state.json does not say it: %s", data)
+	}
+	store := checkpoint.Store{Dir: s.store()}
+	if _, err := store.Save(13, func(dir string) error {
+		return os.WriteFile(filepath.Join(dir, "state.json"), bytes.Replace(older, []byte(`"step": 12`), []byte(`"step": 13`), 1), 0o644)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	s.resume(t)
+	if s.Resume.Step != 13 || s.Resume.Settings.Accumulate != 1 {
+		t.Errorf("step %d is of %+v", s.Resume.Step, s.Resume.Settings)
 	}
 }
 

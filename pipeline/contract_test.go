@@ -143,6 +143,10 @@ func TestTheLoopFeedsAndReadsWhatPythonExports(t *testing.T) {
 	if result, err = pipeline.Fit(t.Context(), head, computed, pipeline.Options{Epochs: 1, BatchSize: 5, Test: computed}); err != nil || result.Steps != 3 {
 		t.Errorf("Fit of a head = %+v, %v", result, err)
 	}
+	result, err = pipeline.Fit(t.Context(), model, data.Train, pipeline.Options{Epochs: 1, BatchSize: 5, Accumulate: 2, UpsampleSchedule: []int{3}})
+	if err != nil || result.Steps != 2 {
+		t.Errorf("Fit = %+v, %v", result, err)
+	}
 	images, err := tensor.Of(make([]uint8, 2*8*8*3), 2, 8, 8, 3)
 	if err != nil {
 		t.Fatal(err)

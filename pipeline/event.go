@@ -15,14 +15,15 @@ type Begin struct {
 	Epochs             int
 	Step               int // the run's steps before; not 0 where it is resumed
 	Epoch              int // the first that is still to be told of
-	Batches            int // of an epoch
+	Batches            int // of an epoch, a step each
 	Examples           int // of an epoch
 	TestExamples       int // 0 when nothing is tested
 	ValidationExamples int // 0 when there is no validation
-	BatchSize          int
+	BatchSize          int // examples in a step
 }
 
-// Step tells of one batch that was trained on.
+// Step tells of one batch that was trained on; with Options.Accumulate it is all
+// the examples of the step.
 type Step struct {
 	Number         int // in the run, from 1
 	Epoch          int // from 1

@@ -23,7 +23,7 @@ type call struct {
 }
 
 // scripted is a model whose functions are Go functions. Unless a test says
-// otherwise it has all three signatures, a loss of 2 and every second answer
+// otherwise it has all the signatures, a loss of 2 and every second answer
 // right.
 type scripted struct {
 	signatures map[string]tensor.Signature
@@ -42,9 +42,10 @@ func newScripted() *scripted {
 	rate := tensor.Spec{Name: "learning_rate", DType: tensor.Float32, Shape: []int{}}
 	return &scripted{
 		signatures: map[string]tensor.Signature{
-			"train":           {Inputs: []tensor.Spec{images, labels, rate}, Outputs: specs("correct", "grad_norm", "loss")},
-			"evaluate":        {Inputs: []tensor.Spec{images, labels}, Outputs: specs("correct", "loss_sum", "predictions")},
-			"serving_default": {Inputs: []tensor.Spec{images}, Outputs: specs("probabilities")},
+			"train":            {Inputs: []tensor.Spec{images, labels, rate}, Outputs: specs("correct", "grad_norm", "loss")},
+			"train_accumulate": {Inputs: append(specs("micro_batch_size", "upsample"), images, labels, rate), Outputs: specs("correct", "grad_norm", "loss")},
+			"evaluate":         {Inputs: []tensor.Spec{images, labels}, Outputs: specs("correct", "loss_sum", "predictions")},
+			"serving_default":  {Inputs: []tensor.Spec{images}, Outputs: specs("probabilities")},
 		},
 		train: func(_, n int) map[string]tensor.Tensor {
 			return map[string]tensor.Tensor{"loss": tensor.Scalar[float32](2), "correct": tensor.Scalar(int64(n / 2)), "grad_norm": tensor.Scalar[float32](3)}
@@ -98,7 +99,7 @@ func (m *scripted) Call(_ context.Context, name string, inputs map[string]tensor
 		}
 	}
 	switch name {
-	case "train":
+	case "train", "train_accumulate":
 		m.trained++
 		return m.train(m.trained, inputs["images"].Shape()[0]), nil
 	case "evaluate":

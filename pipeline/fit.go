@@ -81,7 +81,7 @@ func (f *fit) run(ctx context.Context, t *trainer) error {
 	}
 	defer func() { f.result.Duration = time.Since(f.begun) }()
 	begin := Begin{
-		Epochs: t.options.Epochs, Step: t.steps, Epoch: max(1, t.at.epoch), Batches: t.batches(), Examples: t.data.Len(), BatchSize: t.options.BatchSize,
+		Epochs: t.options.Epochs, Step: t.steps, Epoch: max(1, t.at.epoch), Batches: t.batches(), Examples: t.data.Len(), BatchSize: t.options.stepSize(),
 	}
 	if !isEmpty(t.options.Test) {
 		begin.TestExamples = t.options.Test.Len()

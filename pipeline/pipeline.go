@@ -36,14 +36,17 @@ import (
 // The signatures that a model is asked for, and the names of their tensors.
 // python_export/contract.json is the table that both languages read.
 const (
-	TrainSignature    = "train"
-	EvaluateSignature = "evaluate"
-	PredictSignature  = "serving_default"
+	TrainSignature      = "train"
+	AccumulateSignature = "train_accumulate" // what TrainSignature does, in parts and at other sizes
+	EvaluateSignature   = "evaluate"
+	PredictSignature    = "serving_default"
 
-	imagesInput       = "images"        // uint8 [N,H,W,C]
-	labelsInput       = "labels"        // int64 [N]
-	learningRateInput = "learning_rate" // float32 []
-	seedInput         = "seed"          // int64 [2]
+	imagesInput         = "images"           // uint8 [N,H,W,C]
+	labelsInput         = "labels"           // int64 [N]
+	learningRateInput   = "learning_rate"    // float32 []
+	microBatchSizeInput = "micro_batch_size" // int64 []
+	UpsampleInput       = "upsample"         // int64 [], 0 for the model's own
+	seedInput           = "seed"             // int64 [2]
 
 	lossOutput          = "loss"          // float32 [], mean over the batch
 	lossSumOutput       = "loss_sum"      // float32 [], sum over the batch

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/residual-go/residual/pipeline/dataset"
@@ -15,10 +17,16 @@ import (
 type Options struct {
 	Epochs       int        // 0 means 3
 	BatchSize    int        // 0 means 64; the last batch of an epoch may be shorter
+	Accumulate   int        // batches whose mean gradient makes a step; 0 means 1, see AccumulateSignature
 	LearningRate float64    // 0 means 0.01
 	Schedules    []Schedule // what the learning rate is multiplied by in each step; none means nothing
 	Seed         int64      // of the shuffling; a run is a function of it
 	NoShuffle    bool       // keep the data's own order in every epoch
+
+	// UpsampleSchedule are factors by which the model enlarges images while it
+	// trains. Each has the same share of the epochs, in this order: smaller images
+	// first cost less. None means the model's own, as in every evaluation.
+	UpsampleSchedule []int
 
 	// Validation is evaluated after each epoch, before the test, and chooses the
 	// best checkpoint; nil or empty means that the training loss does.
@@ -40,6 +48,9 @@ func (o Options) WithDefaults() Options {
 	if o.BatchSize == 0 {
 		o.BatchSize = dataset.DefaultBatchSize
 	}
+	if o.Accumulate == 0 {
+		o.Accumulate = 1
+	}
 	if o.LearningRate == 0 {
 		o.LearningRate = 0.01
 	}
@@ -52,12 +63,40 @@ func (o Options) check() error {
 		return fmt.Errorf("check options: epochs must be positive, not %d", o.Epochs)
 	case o.BatchSize < 0:
 		return fmt.Errorf("check options: batch size must be positive, not %d", o.BatchSize)
+	case o.Accumulate < 0:
+		return fmt.Errorf("check options: batches to accumulate must be positive, not %d", o.Accumulate)
+	case o.BatchSize > math.MaxInt/o.Accumulate:
+		return fmt.Errorf("check options: %d batches of %d examples are more than a step can have", o.Accumulate, o.BatchSize)
+	case len(o.UpsampleSchedule) > o.Epochs:
+		return fmt.Errorf("check options: the upsample schedule %v has more factors than the %d epochs", o.UpsampleSchedule, o.Epochs)
+	case slices.ContainsFunc(o.UpsampleSchedule, func(factor int) bool { return factor < 1 }):
+		return fmt.Errorf("check options: the factors of the upsample schedule must be positive, not %v", o.UpsampleSchedule)
 	case o.Classes < 0:
 		return fmt.Errorf("check options: classes must not be negative, not %d", o.Classes)
 	case !(float32(o.LearningRate) > 0) || o.LearningRate > math.MaxFloat32:
 		return fmt.Errorf("check options: learning rate must be positive and a float32, not %g", o.LearningRate)
 	}
 	return nil
+}
+
+// stepSize is how many examples a step has, but for the last of an epoch.
+func (o Options) stepSize() int { return o.BatchSize * o.Accumulate }
+
+// upsample is the factor of an epoch, from 1; 0 is the model's own.
+func (o Options) upsample(epoch int) int {
+	n := len(o.UpsampleSchedule)
+	if n == 0 {
+		return 0
+	}
+	return o.UpsampleSchedule[(epoch-1)*n/o.Epochs]
+}
+
+// signature is what a step calls.
+func (o Options) signature() string {
+	if o.Accumulate > 1 || len(o.UpsampleSchedule) > 0 {
+		return AccumulateSignature
+	}
+	return TrainSignature
 }
 
 // NonFiniteError says that a model has diverged: its weights are lost.
@@ -100,7 +139,7 @@ type trainer struct {
 	model   Model
 	data    Data
 	options Options
-	seeded  bool // the model wants a seed with each batch
+	wants   map[string]bool // the inputs of the signature
 	steps   int
 	at      position
 	broken  bool // a step has failed: nobody knows what the weights are
@@ -108,7 +147,7 @@ type trainer struct {
 
 // position is how far an epoch has come.
 type position struct {
-	epoch, batch int // the epoch, from 1, and how many of its batches were trained on
+	epoch, batch int // the epoch, from 1, and how many of its steps were taken
 	sofar        mean
 }
 
@@ -120,17 +159,25 @@ func newTrainer(model Model, data Data, o Options) (*trainer, error) {
 	if data.Len() == 0 {
 		return nil, fmt.Errorf("train model: there are no examples")
 	}
-	sig, err := signature(model, TrainSignature,
-		[]string{imagesInput, labelsInput, learningRateInput, seedInput},
-		[]string{lossOutput, correctOutput})
+	feeds := []string{imagesInput, labelsInput, learningRateInput, seedInput}
+	if o.signature() == AccumulateSignature {
+		feeds = append(feeds, microBatchSizeInput, UpsampleInput)
+	}
+	sig, err := signature(model, o.signature(), feeds, []string{lossOutput, correctOutput})
 	if err != nil {
 		return nil, err
 	}
-	_, seeded := tensor.Find(sig.Inputs, seedInput)
-	return &trainer{model: model, data: data, options: o, seeded: seeded}, nil
+	t := &trainer{model: model, data: data, options: o, wants: map[string]bool{}}
+	for _, input := range sig.Inputs {
+		t.wants[input.Name] = true
+	}
+	if len(o.UpsampleSchedule) > 0 && !t.wants[UpsampleInput] {
+		return nil, fmt.Errorf("check signature %q: it has no input %q, which an upsample schedule needs", AccumulateSignature, UpsampleInput)
+	}
+	return t, nil
 }
 
-func (t *trainer) batches() int { return dataset.BatchCount(t.data.Len(), t.options.BatchSize) }
+func (t *trainer) batches() int { return dataset.BatchCount(t.data.Len(), t.options.stepSize()) }
 
 // epoch yields the steps of one pass over the data that are still to be done. A
 // cancelled context is always yielded as an error, so that it cannot look like a
@@ -141,7 +188,7 @@ func (t *trainer) epoch(ctx context.Context, number int) iter.Seq2[Step, error] 
 			t.at = position{epoch: number}
 		}
 		order := dataset.BatchOptions{
-			Epoch: number, Size: t.options.BatchSize, Start: t.at.batch, Seed: t.options.Seed, NoShuffle: t.options.NoShuffle,
+			Epoch: number, Size: t.options.stepSize(), Start: t.at.batch, Seed: t.options.Seed, NoShuffle: t.options.NoShuffle,
 		}
 		last := time.Now()
 		for batch, err := range t.data.Batches(ctx, order) {
@@ -181,21 +228,22 @@ func (t *trainer) epoch(ctx context.Context, number int) iter.Seq2[Step, error] 
 func (t *trainer) step(ctx context.Context, batch dataset.Batch, rate float64) (_ Step, err error) {
 	number := t.steps + 1
 	defer func() { t.broken = t.broken || err != nil }()
+	seed, err := tensor.Of([]int64{t.options.Seed, int64(number)}, 2)
+	if err != nil {
+		return Step{}, err
+	}
 	inputs := map[string]tensor.Tensor{
-		imagesInput:       batch.Images,
-		labelsInput:       batch.Labels,
-		learningRateInput: tensor.Scalar(float32(rate)),
+		imagesInput:         batch.Images,
+		labelsInput:         batch.Labels,
+		learningRateInput:   tensor.Scalar(float32(rate)),
+		microBatchSizeInput: tensor.Scalar(int64(t.options.BatchSize)),
+		UpsampleInput:       tensor.Scalar(int64(t.options.upsample(t.at.epoch))),
+		seedInput:           seed,
 	}
-	if t.seeded {
-		seed, err := tensor.Of([]int64{t.options.Seed, int64(number)}, 2)
-		if err != nil {
-			return Step{}, err
-		}
-		inputs[seedInput] = seed
-	}
+	maps.DeleteFunc(inputs, func(name string, _ tensor.Tensor) bool { return !t.wants[name] })
 	// A step that has begun is not cut short: nobody would know what the weights
 	// are.
-	outputs, err := t.model.Call(context.WithoutCancel(ctx), TrainSignature, inputs)
+	outputs, err := t.model.Call(context.WithoutCancel(ctx), t.options.signature(), inputs)
 	if err != nil {
 		return Step{}, fmt.Errorf("train step %d: %w", number, err)
 	}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import keras
 
 from .convolution import ProductConv2D
 from .errors import ExportError
-from .layers import FedDropout, FedSeed, FusedBatchNorm
+from .layers import FedDropout, FedFactor, FedSeed, FedUpSampling, FusedBatchNorm
 from .names import named_weights
 from .split import Split, split
 
@@ -28,6 +28,8 @@ class Clone:
     """Biases whose gradient is zero by construction, see `_cancelled_biases`."""
     parts: Split | None = None
     """Backbone and head, if the model has them."""
+    factor: FedFactor = field(default_factory=FedFactor)
+    """Feeds the layers that enlarge images; factor.layers is empty when there are none."""
 
 
 def clone(model: keras.Model, batch_norm: str) -> Clone:
@@ -36,7 +38,7 @@ def clone(model: keras.Model, batch_norm: str) -> Clone:
     A model that is not Functional or Sequential throughout cannot be copied: it is returned as it is.
     Raises ExportError if a layer would draw random numbers that no seed determines.
     """
-    seed = FedSeed()
+    seed, factor = FedSeed(), FedFactor()
     if batch_norm == "keras" and any(isinstance(layer, FusedBatchNorm) for layer in model._flatten_layers()):
         raise ExportError(
             'the model has BatchNorms of its own kind, which batch_norm="keras" cannot swap back'
@@ -47,23 +49,27 @@ def clone(model: keras.Model, batch_norm: str) -> Clone:
         )
     else:
         copy = keras.models.clone_model(
-            model, clone_function=lambda layer: _swap(layer, batch_norm == "fused", seed), recursive=True
+            model,
+            clone_function=lambda layer: _swap(layer, batch_norm == "fused", seed, factor),
+            recursive=True,
         )
         if _layout(copy) != _layout(model):
             raise ExportError(f'model "{model.name}" shares weights between layers, which cannot be copied')
         copy.set_weights(model.get_weights())
-        result = Clone(copy, seed, batch_norm, (), _cancelled_biases(copy), split(copy))
+        result = Clone(copy, seed, batch_norm, (), _cancelled_biases(copy), split(copy), factor)
     _refuse_unfed_randomness(result.model)
     return result
 
 
-def _swap(layer: keras.layers.Layer, fused: bool, seed: FedSeed) -> keras.layers.Layer:
+def _swap(layer: keras.layers.Layer, fused: bool, seed: FedSeed, factor: FedFactor) -> keras.layers.Layer:
     if fused and type(layer) is keras.layers.BatchNormalization:
         return FusedBatchNorm.from_config(layer.get_config())
     if fused and type(layer) is keras.layers.Conv2D:
         return ProductConv2D.from_config(layer.get_config())
     if FedDropout.replaces(layer):
         return FedDropout(layer, seed)
+    if FedUpSampling.replaces(layer):
+        return FedUpSampling(layer, factor)
     return layer.__class__.from_config(layer.get_config())
 
 

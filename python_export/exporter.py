@@ -19,6 +19,7 @@ from .metadata import Origin
 from .names import named_state, named_weights, tree
 from .preprocess import Preprocess
 from .signatures import LOSSES, Program
+from .upsample import own_factor
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def export(
     _check(model, image, classes, preprocess, loss, batch_norm, defaults or {})
     optimizer = _fresh(optimizer or keras.optimizers.SGD(0.01))
     copy = clone(model, batch_norm)
-    program = Program(copy, optimizer, preprocess, loss)
+    program = Program(copy, optimizer, preprocess, loss, own_factor(copy, preprocess, image))
     signatures = program.trace(dict(zip("NHWC", (None, *image), strict=True)) | {"classes": len(classes)})
     _check_probabilities(signatures["serving_default"], image)
     description = metadata.describe(

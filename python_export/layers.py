@@ -148,3 +148,49 @@ class FedDropout(keras.layers.Layer):
         if type(layer) is keras.layers.SpatialDropout2D:
             return layer.rate > 0 and layer.data_format == "channels_last"
         return type(layer) is keras.layers.Dropout and layer.rate > 0
+
+
+class FedFactor:
+    """Hands the `upsample` input to what enlarges the images while train_accumulate is traced."""
+
+    def __init__(self) -> None:
+        self.layers: list[FedUpSampling] = []
+        """All UpSampling2Ds that a factor can be fed to."""
+        self.value: tf.Tensor | None = None
+        """The factor, int64 []; None: all sizes are those that the model was built with."""
+
+    @contextmanager
+    def feed(self, value: tf.Tensor | None) -> Iterator[None]:
+        """Makes value the factor inside the block."""
+        self.value = value
+        try:
+            yield
+        finally:
+            self.value = None
+
+
+class FedUpSampling(keras.layers.UpSampling2D):
+    """Keras's UpSampling2D, which enlarges by another factor than its own where one is fed."""
+
+    def __init__(self, stock: keras.layers.UpSampling2D, factor: FedFactor) -> None:
+        super().__init__(**stock.get_config())
+        self._factor = factor
+        factor.layers.append(self)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Repeats the rows and columns of inputs [N,H,W,C]."""
+        factor = self._factor.value
+        if factor is None:
+            return super().call(inputs)
+        enlarged = tf.repeat(tf.repeat(inputs, factor, axis=1), factor, axis=2)
+        return tf.ensure_shape(enlarged, [None, None, None, inputs.shape[-1]])
+
+    @staticmethod
+    def replaces(layer: keras.layers.Layer) -> bool:
+        """Whether layer enlarges in a way that this one can."""
+        return (
+            type(layer) is keras.layers.UpSampling2D
+            and layer.interpolation == "nearest"
+            and layer.data_format == "channels_last"
+            and layer.size[0] == layer.size[1]
+        )

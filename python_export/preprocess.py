@@ -63,20 +63,26 @@ class Preprocess:
         if self.channels == "BGR" and channels != 3:
             raise ValueError(f"preprocess channels is BGR, expected images of 3 channels, not {channels}")
 
-    def __call__(self, images: tf.Tensor) -> tf.Tensor:
-        """Resizes and scales images uint8 [N,H,W,C] to float32, exactly as the formula stands."""
+    def __call__(self, images: tf.Tensor, factor: tf.Tensor | None = None) -> tf.Tensor:
+        """Resizes and scales images uint8 [N,H,W,C] to float32, exactly as the formula stands.
+
+        If there is a size and a factor, int64 [] of at least 1, the images are made that many times as large
+        instead.
+        """
         import tensorflow as tf
 
         if self.size is not None:
-            images = resize(images, self.size)
+            size = self.size if factor is None else tuple(n * factor for n in images.shape[1:3])
+            images = resize(images, size)
         if self.channels == "BGR":
             images = tf.reverse(images, axis=[-1])
         scaled = tf.cast(images, tf.float32) / _divisor(self.divide)
         if not any(self.mean) and set(self.std) == {1.0}:
             return scaled
         # Rows of pixels: TensorFlow repeats a whole row much faster than three numbers.
-        width, channels = images.shape[2:]
-        shape, scaled = tf.shape(scaled), tf.reshape(scaled, (-1, width * channels))
+        shape, channels = tf.shape(scaled), images.shape[-1]
+        width = images.shape[2] or shape[2]
+        scaled = tf.reshape(scaled, (-1, width * channels))
         if any(self.mean):
             scaled -= self._row(self.mean, width, channels)
         if set(self.std) != {1.0}:
@@ -84,9 +90,12 @@ class Preprocess:
         return tf.ensure_shape(tf.reshape(scaled, shape), images.shape)
 
     @staticmethod
-    def _row(values: Sequence[float], width: int, channels: int) -> np.ndarray:
+    def _row(values: Sequence[float], width: int | tf.Tensor, channels: int) -> np.ndarray | tf.Tensor:
         """Float32 [width * channels] of one number, or of one a channel."""
-        return np.tile(np.broadcast_to(np.float32(values), channels), width)
+        import tensorflow as tf
+
+        pixel = np.broadcast_to(np.float32(values), channels)
+        return np.tile(pixel, width) if isinstance(width, int) else tf.tile(pixel, [width])
 
     def as_json(self) -> dict[str, object]:
         """The fields as they stand in residual.json."""
@@ -95,7 +104,7 @@ class Preprocess:
         }
 
 
-def _divisor(value: float | Sequence[float]) -> tf.Tensor:
+def _divisor(value: float | np.ndarray | tf.Tensor) -> tf.Tensor:
     """Float32 that TensorFlow's optimizer does not take for a constant.
 
     Of a division by a constant it makes a product with the rounded reciprocal, off by one bit for half of the
@@ -103,5 +112,7 @@ def _divisor(value: float | Sequence[float]) -> tf.Tensor:
     """
     import tensorflow as tf
 
+    if tf.is_tensor(value):  # of a size that is fed: no constant
+        return value
     number = np.float32(value)
     return tf.compat.v1.placeholder_with_default(number, number.shape)

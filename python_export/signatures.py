@@ -1,9 +1,9 @@
-"""The functions that an exported model carries: train, evaluate, serving_default, and those of a head."""
+"""The functions that an exported model carries, as contract.json lists them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -22,26 +22,44 @@ LOSSES = {
 """What the cross-entropy is computed from."""
 
 
+class Backward(NamedTuple):
+    """What a forward and a backward pass give."""
+
+    loss: tf.Tensor
+    """Float32 []."""
+    correct: tf.Tensor
+    """Int64 []."""
+    gradients: list[tf.Tensor]
+    """One for each weight that is trained."""
+
+
 class Program:
     """A classifier with its loss and optimizer, as functions over uint8 images.
 
-    `train` changes weights, BatchNorm statistics and optimizer state; `evaluate` and `serve` nothing. The
-    loss is the sparse categorical cross-entropy by one of LOSSES and the model's regularization losses.
+    `train` and `train_accumulate` change weights, BatchNorm statistics and optimizer state; `evaluate` and
+    `serve` nothing. The loss is the sparse categorical cross-entropy by one of LOSSES and the model's
+    regularization losses. upsample is by how much the model enlarges its images, if that can be fed.
 
-    Of a model with `parts`, `train_head` and `evaluate_head` do the same from the features that its backbone
-    makes of images, which stays as it is.
+    Of a model with `parts`, `train_head` and `evaluate_head` do as `train` and `evaluate` from the features
+    that its backbone makes of images, which stays as it is.
     """
 
     def __init__(
-        self, clone: Clone, optimizer: keras.optimizers.Optimizer, preprocess: Preprocess, loss: str
+        self,
+        clone: Clone,
+        optimizer: keras.optimizers.Optimizer,
+        preprocess: Preprocess,
+        loss: str,
+        upsample: int | None = None,
     ) -> None:
-        self.model, self.seed = clone.model, clone.seed
+        self.model, self.seed, self.factor = clone.model, clone.seed, clone.factor
         self.cancelled = clone.cancelled
         # An optimizer that averages weights moves all of them in each step.
         self.parts = None if optimizer.use_ema else clone.parts
         self.optimizer = optimizer
         self.preprocess = preprocess
         self.loss = loss
+        self.upsample = upsample
         optimizer.build(self.model.trainable_variables)
 
     def train(
@@ -49,6 +67,41 @@ class Program:
     ) -> dict[str, tf.Tensor]:
         """A step on images uint8 [N,H,W,C], labels int64 [N]; seed int64 [2] decides each draw."""
         return self._step(self.model, self.preprocess(images), labels, learning_rate, seed)
+
+    def train_accumulate(
+        self,
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        learning_rate: tf.Tensor,
+        micro_batch_size: tf.Tensor,
+        upsample: tf.Tensor | None = None,
+        seed: tf.Tensor | None = None,
+    ) -> dict[str, tf.Tensor]:
+        """A step by the mean gradient of micro-batches, each of micro_batch_size int64 [] images, at least 1.
+
+        They are computed one after the other; the last one may be short. Each has its own BatchNorm, and
+        draws by a seed of its own, the first one by the step's. upsample int64 [] is how much images are
+        enlarged in this step, 0 for as much as the model does elsewhere.
+        """
+        size, examples = tf.maximum(micro_batch_size, 1), tf.shape(labels, tf.int64)[0]
+        factor = None if upsample is None else tf.where(upsample > 0, upsample, self.upsample)
+
+        def add(start: tf.Tensor, sums: Backward) -> tuple[tf.Tensor, Backward]:
+            some = slice(start, start + size)
+            share = tf.cast(tf.size(labels[some]), tf.float32) / tf.cast(examples, tf.float32)
+            draws = None if seed is None else _seed_of(seed, start // size)
+            with self.factor.feed(factor):
+                inputs = self.preprocess(images[some], factor)
+                found = self._backward(self.model, inputs, labels[some], draws, share)
+            return start + size, tf.nest.map_structure(tf.add, sums, found)
+
+        zeros = [tf.zeros(weight.shape, weight.dtype) for weight in self.model.trainable_variables]
+        nothing = Backward(tf.constant(0.0), tf.constant(0, tf.int64), zeros)
+        # One after the other: each moves BatchNorm's statistics, and memory is for one.
+        _, sums = tf.while_loop(
+            lambda start, _: start < examples, add, (tf.constant(0, tf.int64), nothing), parallel_iterations=1
+        )
+        return self._update(sums, self.model.trainable_variables, learning_rate)
 
     def evaluate(self, images: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         """Loss summed over N, as Keras's evaluate counts it before it divides, and the classes predicted."""
@@ -77,9 +130,13 @@ class Program:
 
     def trace(self, sizes: contract.Sizes) -> dict[str, Any]:
         """The concrete functions by signature name, checked against the contract."""
-        traced = self._trace(
-            sizes, {"train": self.train, "evaluate": self.evaluate, "serving_default": self.serve}
-        )
+        of_all = {
+            "train": self.train,
+            "train_accumulate": self.train_accumulate,
+            "evaluate": self.evaluate,
+            "serving_default": self.serve,
+        }
+        traced = self._trace(sizes, of_all)
         if self.parts and any(layer._get_own_losses() for layer in self.parts.backbone._flatten_layers()):
             self.parts = None  # features do not tell what the backbone pays for its activations
         if self.parts:
@@ -98,8 +155,12 @@ class Program:
         traced = {}
         for name, function in functions.items():
             draws = _draws(self.parts.head if name == "train_head" else self.model)
-            specs = contract.input_specs(name, sizes, optional=frozenset({"seed"} if draws else ()))
-            concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
+            wanted = {"seed": draws, "upsample": self.upsample is not None}
+            optional = frozenset(name for name, is_wanted in wanted.items() if is_wanted)
+            specs = contract.input_specs(name, sizes, optional=optional)
+            concrete = tf.function(function, autograph=False).get_concrete_function(
+                **{spec.name: spec for spec in specs}
+            )
             contract.check_outputs(name, concrete.structured_outputs, sizes)
             traced[name] = concrete
         return traced
@@ -113,17 +174,35 @@ class Program:
         seed: tf.Tensor | None,
     ) -> dict[str, tf.Tensor]:
         """Trains the weights of model, a part of this one or all of it."""
-        weights = model.trainable_variables
+        found = self._backward(model, inputs, labels, seed)
+        return self._update(found, model.trainable_variables, learning_rate)
+
+    def _backward(
+        self,
+        model: keras.Model,
+        inputs: tf.Tensor,
+        labels: tf.Tensor,
+        seed: tf.Tensor | None,
+        share: tf.Tensor | None = None,
+    ) -> Backward:
+        """Mean loss and its gradients; of a share float32 [] of a step's examples, that much of both."""
         with tf.GradientTape() as tape, self.seed.feed(seed):
             outputs = _outputs(model, inputs, training=True)
             loss = tf.reduce_mean(self._cross_entropy(labels, outputs)) + _regularization(model)
-        gradients = self._gradients(tape, loss, weights)
+        gradients = self._gradients(tape, loss, model.trainable_variables, share)
+        loss = loss if share is None else loss * share
+        return Backward(loss, _correct(labels, tf.argmax(outputs, axis=-1)), gradients)
+
+    def _update(
+        self, found: Backward, weights: Sequence[keras.Variable], learning_rate: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Lets the optimizer take a step, and returns what train does."""
         self.optimizer.learning_rate.assign(learning_rate)
-        self.optimizer.apply(gradients, weights)
+        self.optimizer.apply(found.gradients, weights)
         return {
-            "loss": loss,
-            "correct": _correct(labels, tf.argmax(outputs, axis=-1)),
-            "grad_norm": tf.linalg.global_norm(gradients),
+            "loss": found.loss,
+            "correct": found.correct,
+            "grad_norm": tf.linalg.global_norm(found.gradients),
         }
 
     def _measure(self, outputs: tf.Tensor, labels: tf.Tensor, *parts: keras.Model) -> dict[str, tf.Tensor]:
@@ -136,11 +215,22 @@ class Program:
         }
 
     def _gradients(
-        self, tape: tf.GradientTape, loss: tf.Tensor, weights: Sequence[keras.Variable]
+        self,
+        tape: tf.GradientTape,
+        loss: tf.Tensor,
+        weights: Sequence[keras.Variable],
+        share: tf.Tensor | None,
     ) -> list[tf.Tensor]:
-        """One for each weight; those that are zero by construction are not computed."""
+        """One for each weight, times share; those that are zero by construction are not computed."""
         cancelled = {id(bias) for bias in self.cancelled}
-        found = iter(tape.gradient(loss, [w.value for w in weights if id(w) not in cancelled]))
+        found = iter(
+            tape.gradient(
+                loss,
+                [w.value for w in weights if id(w) not in cancelled],
+                output_gradients=share,
+                unconnected_gradients="none" if share is None else "zero",  # only tensors can be summed
+            )
+        )
         return [tf.zeros(w.shape) if id(w) in cancelled else next(found) for w in weights]
 
     def _cross_entropy(self, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
@@ -165,3 +255,8 @@ def _draws(model: keras.Model) -> bool:
 
 def _correct(labels: tf.Tensor, predictions: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.cast(tf.equal(labels, predictions), tf.int64))
+
+
+def _seed_of(seed: tf.Tensor, micro_batch: tf.Tensor) -> tf.Tensor:
+    """The seed int64 [2] of a micro-batch, counted from 0, of a step."""
+    return tf.where(micro_batch == 0, seed, tf.random.fold_in(seed, micro_batch))

@@ -54,7 +54,7 @@ func TestInspect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"evaluate", "evaluate_head", "features", "serving_default", "train", "train_head"}, info.SignatureNames()); diff != "" {
+	if diff := cmp.Diff([]string{"evaluate", "evaluate_head", "features", "serving_default", "train", "train_accumulate", "train_head"}, info.SignatureNames()); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]string{"cat", "dog"}, info.Metadata.Classes); diff != "" {

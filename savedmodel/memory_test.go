@@ -51,7 +51,7 @@ func TestLoadsLeaveNothing(t *testing.T) {
 		}
 		return
 	}
-	const warmUp = 50
+	const warmUp = 100
 	var before, after modeltest.Footprint
 	for i := range warmUp + *loads + 1 {
 		if i == warmUp {
@@ -76,4 +76,4 @@ func TestLoadsLeaveNothing(t *testing.T) {
 	}
 }
 
-var loads = flag.Int("loads", 200, "how many loads TestLoadsLeaveNothing counts, beside the first 50")
+var loads = flag.Int("loads", 200, "how many loads TestLoadsLeaveNothing counts, beside the first 100")

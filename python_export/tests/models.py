@@ -77,6 +77,21 @@ def make(folder: Path) -> None:
         optimizer=keras.optimizers.Adam(0.001),
     )
 
+    # Images enlarged by a factor that can be fed; the same weights for every size.
+    sizes = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            layers.UpSampling2D(2),
+            layers.Conv2D(4, 3, strides=4),
+            layers.BatchNormalization(momentum=0.9),
+            layers.ReLU(),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(10, activation="softmax"),
+        ],
+        name="sizes",
+    )
+    export(sizes, folder / "sizes", classes=CIFAR10)
+
     # More classes than a confusion matrix is counted for.
     many = keras.Sequential(
         [keras.Input((2, 2, 3)), layers.Flatten(), layers.Dense(1001, activation="softmax")], name="many"

@@ -18,6 +18,7 @@ const (
 	Small   = "small"   // a net with BatchNorm that learns in seconds; SGD
 	Tiny    = "tiny"    // as little work a step as possible; SGD
 	Pets    = "pets"    // 16x16, cat and dog; wants a seed; Adam
+	Sizes   = "sizes"   // enlarges images twice, or by a factor that is fed; SGD
 	Many    = "many"    // 2x2, 1001 classes: class_0 to class_1000; SGD
 	Foreign = "foreign" // not an image classifier: x float32 [N,4] -> y
 )

@@ -26,6 +26,7 @@ func inspectModel(c *cli.Context, signatures ...string) (*savedmodel.Info, saved
 	if err != nil {
 		return nil, session, ofUnfinished(err, dir)
 	}
+	session.Signatures = signatures
 	return info, session, needSignatures(info, signatures...)
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/residual-go/residual/pipeline"
 	"github.com/residual-go/residual/pipeline/dataset"
+	"github.com/residual-go/residual/pipeline/features"
 	"github.com/residual-go/residual/savedmodel"
 )
 
@@ -224,6 +225,7 @@ func (t *training) plan(c *cli.Context) (err error) {
 	if err := checkAccumulation(c, t.info); err != nil {
 		return err
 	}
+	t.session.Signatures = signaturesOf(c)
 	if err := t.site.dir.checkPlace(); err != nil {
 		return err
 	}
@@ -245,6 +247,18 @@ func (t *training) plan(c *cli.Context) (err error) {
 	}
 	t.options = t.fitOptions(c)
 	return nil
+}
+
+// signaturesOf are the functions that a run calls.
+func signaturesOf(c *cli.Context) []string {
+	switch {
+	case c.IsSet(freezeName):
+		return features.Signatures
+	case c.Int(accumulateName) > 1 || len(*factorsOf(c)) > 0:
+		return []string{pipeline.AccumulateSignature, pipeline.EvaluateSignature}
+	default:
+		return []string{pipeline.TrainSignature, pipeline.EvaluateSignature}
+	}
 }
 
 // needs is what the run directory will take on the disk: the model, its

@@ -424,7 +424,7 @@ func TestNoDiskSpace(t *testing.T) {
 		args  []string
 		wants []string
 	}{
-		{[]string{"train", "--model", small, "--data", "synthetic", "--out", filepath.Join(dir, "a", "run")}, []string{"no disk space", dir, "32.00 KB free", "16."}},
+		{[]string{"train", "--model", small, "--data", "synthetic", "--out", filepath.Join(dir, "a", "run")}, []string{"no disk space", dir, "32.00 KB free", "the run needs 1"}},
 		{[]string{"data", "unpack", "--data", "synthetic", "--limit", "100", "--out", filepath.Join(dir, "a", "images")}, []string{dir, "no space left"}},
 		{[]string{"data", "preview", "--data", "synthetic", "--out", filepath.Join(dir, "a", "preview.png")}, []string{"write picture", "no space left"}},
 	} {

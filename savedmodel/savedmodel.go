@@ -22,6 +22,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/residual-go/residual/tfgo"
@@ -40,6 +41,9 @@ type Options struct {
 	// Plain lets every function run as it is in the file. Otherwise those that
 	// change nothing are made faster when they are called on a CPU, see Model.Call.
 	Plain bool
+	// Signatures are the functions that will be called; nil stands for all. Others
+	// are not loaded: of a large model with many, that takes seconds.
+	Signatures []string
 }
 
 // ErrInput is in the chain of errors about inputs that a signature does not
@@ -60,7 +64,7 @@ func Open(dir string, o Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	folder, done, err := alias(info.Dir)
+	folder, done, err := info.place(o.Signatures)
 	if err != nil {
 		return nil, fmt.Errorf("open model: %w", err)
 	}
@@ -81,9 +85,17 @@ func (m *Model) Info() *Info { return m.info }
 // Fingerprint is Info's.
 func (m *Model) Fingerprint() string { return m.info.Fingerprint }
 
-// Signature describes a function; false if the model has none of that name.
+// Signature describes a function; false if the model has none of that name, or
+// was not opened for it.
 func (m *Model) Signature(name string) (tensor.Signature, bool) {
+	if !m.has(name) {
+		return tensor.Signature{}, false
+	}
 	return m.info.Signature(name)
+}
+
+func (m *Model) has(name string) bool {
+	return m.options.Signatures == nil || slices.Contains(m.options.Signatures, name)
 }
 
 // Call runs a signature and returns all its outputs by name. The context is
@@ -122,6 +134,9 @@ func (m *Model) prepare(ctx context.Context, name string, inputs map[string]tens
 	s, ok := m.info.signatures[name]
 	if !ok {
 		return nil, fmt.Errorf("%s has only %s", m.info.Dir, strings.Join(m.info.SignatureNames(), ", "))
+	}
+	if !m.has(name) {
+		return nil, fmt.Errorf("the model was opened for %s only", strings.Join(m.options.Signatures, ", "))
 	}
 	feeds, err := s.feeds(inputs)
 	if err != nil {

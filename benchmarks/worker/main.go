@@ -46,6 +46,7 @@ func main() {
 
 func work(dir, task string, batchSize int, images string, o savedmodel.Options) error {
 	ctx := context.Background()
+	o.Signatures = []string{map[string]string{"train": pipeline.TrainSignature, "predict": pipeline.PredictSignature}[task]}
 	model, err := savedmodel.Open(dir, o)
 	if err != nil {
 		return err

@@ -96,7 +96,11 @@ def _cases() -> list[Case]:
                 batch,
                 {
                     "Go": go("train", "keras-7", batch),
-                    "Python session": with_keras("session", "keras-7", batch),
+                    "Python session": [
+                        "env",
+                        "TF_ENABLE_ONEDNN_OPTS=1",
+                        *with_keras("session", "keras-7", batch),
+                    ],
                 },
                 {"Python session": 0.98},
             ),

@@ -263,7 +263,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", type=Path, help="also write all times to this file")
     options = parser.parse_args()
-    result = {"setting": setting(), "rounds": options.rounds, "cases": {}}
+    result = {"setting": setting(), "cases": {}}
     if options.json and options.json.exists():
         before = json.loads(options.json.read_text())
         if before["setting"] == result["setting"]:

@@ -90,4 +90,5 @@ def picture(result: dict, path: Path) -> None:
 if __name__ == "__main__":
     measured = json.loads(Path(sys.argv[1]).read_text())
     picture(measured, Path(sys.argv[2]))
-    print(f"{measured['setting']}; {measured['rounds']} rounds in turns.\n\n{table(measured)}")
+    rounds = {len(seconds) for case in measured["cases"].values() for seconds in case["seconds"].values()}
+    print(f"{measured['setting']}; {min(rounds)} to {max(rounds)} rounds in turns.\n\n{table(measured)}")

@@ -106,7 +106,7 @@ func TestAFactorChangesTheRun(t *testing.T) {
 		losses[schedule] = stepsOf(t, dir)[0][2]
 	}
 	own := filepath.Join(t.TempDir(), "run")
-	must(t, "train", "--model", modeltest.Dir(t, modeltest.Sizes), "--data", "synthetic", "--limit", "20", "--epochs", "1", "--out", own, "--quiet")
+	must(t, "train", "--model", modeltest.Dir(t, modeltest.Sizes), "--data", "synthetic", "--limit", "20", "--epochs", "1", "--out", own, "--quiet", "--upsample-schedule", "none")
 	if losses["1"] == losses["2"] || losses["3"] == losses["2"] || losses["2"] != stepsOf(t, own)[0][2] {
 		t.Errorf("the losses are %v, at the model's own size %s", losses, stepsOf(t, own)[0][2])
 	}

@@ -86,6 +86,10 @@ const largestFactor = 16
 func factorsOf(c *cli.Context) *factors { return c.Generic(upsampleScheduleName).(*factors) }
 
 func (f *factors) Set(value string) error {
+	if value == "none" { // turns off what a resumed run had
+		*f = nil
+		return nil
+	}
 	var read factors
 	for text := range strings.SplitSeq(value, ",") {
 		factor, err := strconv.Atoi(text)
@@ -110,5 +114,5 @@ func (f *factors) String() string {
 func (f *factors) Get() any { return f }
 
 func (f *factors) kind() string {
-	return fmt.Sprintf("whole numbers from 1 to %d with commas (3,5,7)", largestFactor)
+	return fmt.Sprintf("whole numbers from 1 to %d with commas (3,5,7), or none", largestFactor)
 }

@@ -88,10 +88,12 @@ func sessionOptions(c *cli.Context) (savedmodel.Options, error) {
 		return savedmodel.Options{}, err
 	}
 	precision := tfgo.Precision(c.String(precisionFlag.Name))
-	if precision == autoPrecision {
-		var why string
-		precision, why = tfgo.FastestPrecision()
+	switch fastest, why := tfgo.FastestPrecision(); {
+	case precision == autoPrecision:
+		precision = fastest
 		note(c, "precision is %s: %s", precision, why)
+	case precision == tfgo.BFloat16 && fastest != precision:
+		note(c, "bfloat16 is slower than %s here: %s", fastest, why)
 	}
 	if !slices.Contains(tfgo.Precisions, precision) {
 		return savedmodel.Options{}, usagef(c, "--precision must be %s or one of %v, not %q", autoPrecision, tfgo.Precisions, precision)

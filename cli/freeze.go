@@ -154,5 +154,5 @@ func (t *training) setup() string {
 		tensorflow = library.Version
 	}
 	threads := cmp.Or(t.session.Threads, runtime.NumCPU())
-	return fmt.Sprintf("%s, %d threads, TensorFlow %s, residual %s", t.session.Precision, threads, tensorflow, version())
+	return fmt.Sprintf("%s, %d threads, TensorFlow %s, oneDNN %t, residual %s", t.session.Precision, threads, tensorflow, tfgo.OneDNN(), version())
 }

@@ -24,4 +24,8 @@ func TestAutomaticPrecision(t *testing.T) {
 	}
 	must(t, "train", "--out", dir, "--resume", "--precision", "auto") // nothing has changed: it is finished
 	refused(t, run("evaluate", "--model", small, "--data", "synthetic", "--precision", "half"), 2, "--precision", "auto", "bfloat16", `"half"`)
+	o = run("evaluate", "--model", small, "--data", "synthetic", "--limit", "20", "--precision", "bfloat16")
+	if said := strings.Contains(o.stderr, "bfloat16 is slower than float32 here"); o.code != 0 || said != (want == tfgo.Float32) {
+		t.Errorf("bfloat16, where %s is faster: exit code %d: %s", want, o.code, o.stderr)
+	}
 }

@@ -225,7 +225,10 @@ func (t *training) plan(c *cli.Context) (err error) {
 	if err := checkAccumulation(c, t.info); err != nil {
 		return err
 	}
-	t.session.Signatures = signaturesOf(c)
+	t.session.Signatures = slices.DeleteFunc(signaturesOf(c), func(name string) bool {
+		_, ok := t.info.Signature(name)
+		return !ok // one that nothing is tested with
+	})
 	if err := t.site.dir.checkPlace(); err != nil {
 		return err
 	}
@@ -253,7 +256,7 @@ func (t *training) plan(c *cli.Context) (err error) {
 func signaturesOf(c *cli.Context) []string {
 	switch {
 	case c.IsSet(freezeName):
-		return features.Signatures
+		return slices.Clone(features.Signatures)
 	case c.Int(accumulateName) > 1 || len(*factorsOf(c)) > 0:
 		return []string{pipeline.AccumulateSignature, pipeline.EvaluateSignature}
 	default:

@@ -253,8 +253,10 @@ func (f *fit) add(step Step) {
 	f.waiting += step.Wait
 	f.result.Steps = step.Number
 	f.result.Train = step.Mean
-	f.result.ImagesPerSecond = float64(f.images) / f.training.Seconds()
-	f.result.DataWait = f.waiting.Seconds() / f.training.Seconds()
+	if f.training > 0 {
+		f.result.ImagesPerSecond = float64(f.images) / f.training.Seconds()
+		f.result.DataWait = f.waiting.Seconds() / f.training.Seconds()
+	}
 }
 
 // evaluate measures the model on the validation data, or on the test's.

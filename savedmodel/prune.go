@@ -1,7 +1,6 @@
 package savedmodel
 
 import (
-	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -16,16 +15,16 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// place returns a directory that TensorFlow loads the model from, until done is
-// called: its own, or one whose graph has only the signatures that are wanted.
+// folderFor returns a directory that TensorFlow loads the model from, until done
+// is called: its own, or one whose graph has only the signatures that are wanted.
 // Opening a model takes TensorFlow a third of a second for each megabyte of its
 // functions.
-func (i *Info) place(signatures []string) (dir string, done func(), err error) {
+func (i *Info) folderFor(signatures []string) (dir string, done func(), err error) {
 	if signatures == nil || !i.hasOthers(signatures) {
 		return alias(i.Dir)
 	}
 	folder, err := i.withGraph(i.pruned(signatures))
-	if err != nil { // there is nowhere to write to: it only takes longer
+	if err != nil { // there is no room to write it, say: opening all of it only takes longer
 		return alias(i.Dir)
 	}
 	dir, unalias, err := alias(folder)
@@ -43,14 +42,8 @@ func (i *Info) hasOthers(signatures []string) bool {
 // pruned is the graph without the functions that only other signatures call. It
 // shares its parts with the graph.
 func (i *Info) pruned(signatures []string) *pb.MetaGraphDef {
-	wanted, all := i.callers(signatures), i.callers(i.SignatureNames())
 	graph := i.graph.GetGraphDef()
-	nodes := slices.DeleteFunc(slices.Clone(graph.GetNode()), func(n *node_def_go_proto.NodeDef) bool {
-		return all[n.GetName()] && !wanted[n.GetName()]
-	})
-	library := &function_go_proto.FunctionDefLibrary{
-		Function: called(nodes, graph.GetLibrary().GetFunction()), Gradient: graph.GetLibrary().GetGradient(),
-	}
+	nodes := without(graph.GetNode(), i.callers(signatures), i.callers(i.SignatureNames()))
 	table := maps.Clone(i.graph.GetSignatureDef())
 	maps.DeleteFunc(table, func(name string, _ *pb.SignatureDef) bool {
 		_, known := i.signatures[name]
@@ -59,7 +52,7 @@ func (i *Info) pruned(signatures []string) *pb.MetaGraphDef {
 	return &pb.MetaGraphDef{
 		MetaInfoDef: i.graph.GetMetaInfoDef(), SaverDef: i.graph.GetSaverDef(), CollectionDef: i.graph.GetCollectionDef(),
 		SignatureDef: table, AssetFileDef: i.graph.GetAssetFileDef(),
-		GraphDef: &graph_go_proto.GraphDef{Node: nodes, Versions: graph.GetVersions(), Library: library},
+		GraphDef: &graph_go_proto.GraphDef{Node: nodes, Versions: graph.GetVersions(), Library: called(nodes, graph.GetLibrary())},
 	}
 }
 
@@ -75,39 +68,80 @@ func (i *Info) callers(signatures []string) map[string]bool {
 	return nodes
 }
 
-// called are the functions that nodes call, and those that these call.
-func called(nodes []*node_def_go_proto.NodeDef, library []*function_go_proto.FunctionDef) []*function_go_proto.FunctionDef {
-	byName := map[string]*function_go_proto.FunctionDef{}
-	for _, f := range library {
-		byName[f.GetSignature().GetName()] = f
-	}
-	reached := map[string]bool{}
-	var visit func(nodes []*node_def_go_proto.NodeDef)
-	visit = func(nodes []*node_def_go_proto.NodeDef) {
-		for _, n := range nodes {
-			names := []string{n.GetOp()} // a function can be an operation
-			for _, value := range n.GetAttr() {
-				names = append(names, functionsOf(value)...)
-			}
-			for _, name := range names {
-				if f, ok := byName[name]; ok && !reached[name] {
-					reached[name] = true
-					visit(f.GetNodeDef())
+// without leaves out the callers of functions that are not wanted, but for those
+// whose results others read.
+func without(nodes []*node_def_go_proto.NodeDef, wanted, all map[string]bool) []*node_def_go_proto.NodeDef {
+	for {
+		kept := slices.DeleteFunc(slices.Clone(nodes), func(n *node_def_go_proto.NodeDef) bool {
+			return all[n.GetName()] && !wanted[n.GetName()]
+		})
+		rescued := false
+		for _, n := range kept {
+			for _, input := range n.GetInput() {
+				name, _, _ := strings.Cut(strings.TrimPrefix(input, "^"), ":")
+				if all[name] && !wanted[name] {
+					wanted[name], rescued = true, true
 				}
 			}
 		}
+		if !rescued {
+			return kept
+		}
 	}
-	visit(nodes)
-	return slices.DeleteFunc(slices.Clone(library), func(f *function_go_proto.FunctionDef) bool {
-		return !reached[f.GetSignature().GetName()]
-	})
 }
 
-func functionsOf(value *attrs.AttrValue) []string {
-	names := []string{value.GetFunc().GetName()}
-	for _, f := range value.GetList().GetFunc() {
-		names = append(names, f.GetName())
+// called is the library less what neither nodes nor functions that they call
+// need.
+func called(nodes []*node_def_go_proto.NodeDef, library *function_go_proto.FunctionDefLibrary) *function_go_proto.FunctionDefLibrary {
+	functions, gradients := map[string]*function_go_proto.FunctionDef{}, map[string]string{}
+	for _, f := range library.GetFunction() {
+		functions[f.GetSignature().GetName()] = f
 	}
+	for _, g := range library.GetGradient() {
+		gradients[g.GetFunctionName()] = g.GetGradientFunc()
+	}
+	reached := map[string]bool{}
+	var reach func(names ...string)
+	reach = func(names ...string) {
+		for _, name := range names {
+			f, ok := functions[name]
+			if !ok || reached[name] {
+				continue
+			}
+			reached[name] = true
+			reach(gradients[name])
+			for _, n := range f.GetNodeDef() {
+				reach(functionsOf(n)...)
+			}
+		}
+	}
+	for _, n := range nodes {
+		reach(functionsOf(n)...)
+	}
+	return &function_go_proto.FunctionDefLibrary{
+		Function: slices.DeleteFunc(slices.Clone(library.GetFunction()), func(f *function_go_proto.FunctionDef) bool {
+			return !reached[f.GetSignature().GetName()]
+		}),
+		Gradient: slices.DeleteFunc(slices.Clone(library.GetGradient()), func(g *function_go_proto.GradientDef) bool {
+			return !reached[g.GetFunctionName()]
+		}),
+	}
+}
+
+// functionsOf are the names of the functions that a node may call: it can be one
+// itself.
+func functionsOf(n *node_def_go_proto.NodeDef) []string {
+	names := []string{n.GetOp()}
+	var add func(with map[string]*attrs.AttrValue)
+	add = func(with map[string]*attrs.AttrValue) {
+		for _, value := range with {
+			for _, f := range append(value.GetList().GetFunc(), value.GetFunc()) {
+				names = append(names, f.GetName())
+				add(f.GetAttr())
+			}
+		}
+	}
+	add(n.GetAttr())
 	return names
 }
 
@@ -139,7 +173,7 @@ func (i *Info) withGraph(graph *pb.MetaGraphDef) (folder string, err error) {
 	}
 	if err != nil {
 		os.RemoveAll(folder)
-		return "", fmt.Errorf("write graph: %w", err)
+		return "", err
 	}
 	return folder, nil
 }

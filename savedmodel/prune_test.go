@@ -69,6 +69,9 @@ func TestOpenForSomeSignatures(t *testing.T) {
 	if _, ok := part.Signature("serving_default"); ok {
 		t.Error("it has a signature that it was not opened for")
 	}
+	if _, err := savedmodel.Open(dir, savedmodel.Options{Signatures: []string{"retrain"}}); err == nil || !strings.Contains(err.Error(), `no signature "retrain"`) {
+		t.Errorf("Open for what is not there: %v", err)
+	}
 	_, err = part.Call(t.Context(), "serving_default", without(examples, "labels"))
 	if err == nil || !strings.Contains(err.Error(), "opened for train, evaluate only") {
 		t.Errorf("calling it: %v", err)

@@ -64,7 +64,12 @@ func Open(dir string, o Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	folder, done, err := info.place(o.Signatures)
+	for _, name := range o.Signatures {
+		if _, ok := info.signatures[name]; !ok {
+			return nil, fmt.Errorf("open model: %s has no signature %q, only %s", info.Dir, name, strings.Join(info.SignatureNames(), ", "))
+		}
+	}
+	folder, done, err := info.folderFor(o.Signatures)
 	if err != nil {
 		return nil, fmt.Errorf("open model: %w", err)
 	}

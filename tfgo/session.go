@@ -61,7 +61,8 @@ func LoadSavedModel(dir string, o Options) (*Session, error) {
 
 var firstLoad sync.Once
 
-// NewSession opens a graph that has no variables, a serialized GraphDef.
+// NewSession opens a serialized GraphDef. Its variables, if it has any, have no
+// values yet.
 func NewSession(graph []byte, o Options) (*Session, error) {
 	if _, err := Load(); err != nil {
 		return nil, err

@@ -93,10 +93,25 @@ func (b Bench) withDefaults() Bench {
 	return b
 }
 
+func (b Bench) check() error {
+	for _, field := range []struct {
+		name  string
+		value int
+	}{{"classes", b.Classes}, {"batch size", b.BatchSize}, {"steps", b.Steps}, {"traces", b.Traces}} {
+		if field.value < 1 {
+			return fmt.Errorf("check bench: %s must be positive, not %d", field.name, field.value)
+		}
+	}
+	return nil
+}
+
 // Train measures steps as the train loop takes them, without the waiting for
 // data.
 func (b Bench) Train(ctx context.Context) (*Measurement, error) {
 	b = b.withDefaults()
+	if err := b.check(); err != nil {
+		return nil, err
+	}
 	batch, err := b.noise(b.BatchSize)
 	if err != nil {
 		return nil, err
@@ -131,6 +146,9 @@ func (b Bench) Train(ctx context.Context) (*Measurement, error) {
 // Predict measures predictions of a batch, and then of one image alone.
 func (b Bench) Predict(ctx context.Context) (*Measurement, error) {
 	b = b.withDefaults()
+	if err := b.check(); err != nil {
+		return nil, err
+	}
 	m := &Measurement{BatchSize: b.BatchSize, Memory: watchMemory()}
 	last := &recorder{Model: b.Model}
 	profile := b.profile()

@@ -33,7 +33,7 @@ func (b Bench) latency(ctx context.Context) (Times, error) {
 	var times Times
 	begun := time.Now()
 	for call := range WarmUp + mostCalls {
-		b.OnStep("predict one image", call, WarmUp+leastCalls)
+		b.OnStep("predict one image", min(call, WarmUp+leastCalls), WarmUp+leastCalls)
 		took, err := predict(ctx)
 		if err != nil {
 			return nil, err

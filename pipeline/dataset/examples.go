@@ -11,7 +11,6 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/residual-go/residual/pipeline/imagefile"
 )
@@ -91,19 +90,27 @@ func (e *Examples) Read(i int, pixels []byte) error {
 // their pixels.
 func (e *Examples) Fingerprint() string { return e.fingerprint() }
 
-// Modified returns when the last of the image files was changed that are decoded
-// at use: Fingerprint does not look into them. The zero time where there are none.
-func (e *Examples) Modified() (last time.Time) {
+// Modified tells image files that are decoded at use from what they were before
+// they were changed: Fingerprint does not look into them. It is the SHA-256 of their
+// times of modification; "" where there are none.
+func (e *Examples) Modified() string {
+	hash, files := sha256.New(), 0
 	for _, example := range e.examples {
 		file, ok := example.image.(imageFile)
 		if !ok {
 			continue
 		}
-		if info, err := os.Stat(string(file)); err == nil && info.ModTime().After(last) {
-			last = info.ModTime()
+		files++
+		if info, err := os.Stat(string(file)); err != nil {
+			fmt.Fprintln(hash, err) // reading it will say so
+		} else {
+			fmt.Fprintln(hash, info.ModTime().UnixNano())
 		}
 	}
-	return last
+	if files == 0 {
+		return ""
+	}
+	return hex.EncodeToString(hash.Sum(nil))
 }
 
 func (e *Examples) sum() string {

@@ -29,7 +29,7 @@ type about struct {
 	Format   int    `json:"format"`   // 1
 	Model    string `json:"model"`    // its fingerprint
 	Data     string `json:"data"`     // the same
-	Modified int64  `json:"modified"` // nanoseconds since 1970; 0 where the fingerprint knows all
+	Modified string `json:"modified"` // Source.Modified
 	Setup    string `json:"setup"`    // Cache.Setup
 	Batch    int    `json:"batch"`    // images that were computed at once
 	Examples int    `json:"examples"`

@@ -115,11 +115,8 @@ func (c Cache) describe(model Model, data Source) (about, error) {
 		return about{}, errors.New("there are no examples")
 	}
 	a := about{
-		Format: format, Model: model.Fingerprint(), Data: data.Fingerprint(), Setup: c.Setup,
+		Format: format, Model: model.Fingerprint(), Data: data.Fingerprint(), Modified: data.Modified(), Setup: c.Setup,
 		Batch: computeBatch, Examples: data.Len(), Features: output.Shape[1],
-	}
-	if modified := data.Modified(); !modified.IsZero() {
-		a.Modified = modified.UnixNano()
 	}
 	if a.Model == "" || a.Data == "" {
 		return about{}, errors.New("the model or the data has no fingerprint to keep them under")

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"time"
 
 	"github.com/residual-go/residual/pipeline"
 	"github.com/residual-go/residual/pipeline/dataset"
@@ -18,9 +17,9 @@ type Source interface {
 	// Label returns the class of example i.
 	Label(i int) int
 	// Fingerprint tells the data from any other, but for what it does not look
-	// into: that was changed at the time Modified, if there is any.
+	// into: Modified tells that from what it was before it was changed.
 	Fingerprint() string
-	Modified() time.Time
+	Modified() string
 }
 
 // Rows are the features of a split's examples, in the orders that the examples

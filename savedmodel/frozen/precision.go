@@ -1,6 +1,7 @@
 package frozen
 
 import (
+	"cmp"
 	"maps"
 	"math"
 	"slices"
@@ -45,7 +46,8 @@ func (g *graph) bfloat16() {
 				constants++
 			}
 		}
-		low[n] = n.isProduct() || slices.Contains(passive, n.op) && lows > 0 && lows+constants == len(n.data())
+		_, moves := moving[n.op]
+		low[n] = n.isProduct() || (moves || slices.Contains(passive, n.op)) && lows > 0 && lows+constants == len(n.data())
 	}
 	c := &caster{graph: g, readers: g.readers(), done: map[port]port{}}
 	for _, n := range sorted {
@@ -59,7 +61,7 @@ func (g *graph) bfloat16() {
 			}
 		}
 		if low[n] {
-			n.setType("T", bfloat16Type)
+			n.setType(cmp.Or(moving[n.op], "T"), bfloat16Type)
 		}
 	}
 	for i, output := range g.outputs {

@@ -28,6 +28,9 @@ func (g *graph) small() {
 // convolution of one tap.
 const mostPointwise = 4
 
+// mostSpread is how many times as large as the kernel a product's weights may be.
+const mostSpread = 4
+
 // joining says how the positions of an image go into those of a result, both in
 // row order.
 type joining struct {
@@ -45,7 +48,9 @@ func joiningOf(n *node) (joining, bool) {
 	image, _ := n.inputs[0].shape()
 	result, _ := port{n, 0}.shape()
 	kernel, _ := n.inputs[1].shape()
-	if _, ok := n.inputs[1].floats(); !ok || len(image) != 4 || len(result) != 4 || image[3] != kernel[2] { // groups
+	_, constant := n.inputs[1].floats()
+	_, constantBias := n.inputs[2].floats()
+	if !constant || !constantBias || len(image) != 4 || len(result) != 4 || image[3] != kernel[2] { // groups
 		return joining{}, false
 	}
 	height, width, down, right := image[1], image[2], result[1], result[2]
@@ -68,6 +73,9 @@ func joiningOf(n *node) (joining, bool) {
 	j.all = len(j.positions) == height*width
 	if pointwise {
 		return j, len(j.positions) == down*right
+	}
+	if len(j.positions)*down*right > mostSpread*kernel[0]*kernel[1] {
+		return joining{}, false
 	}
 	for place := range down * right {
 		var taps []int

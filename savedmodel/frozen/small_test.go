@@ -78,6 +78,7 @@ func TestSmallConvolutionsBecomeProducts(t *testing.T) {
 		{2, 1, 1, 2, "VALID", 0, true},
 		{4, 1, 2, 2, "VALID", 0, true},
 		{3, 3, 1, 3, "SAME", 1, false}, // corners apart
+		{4, 7, 1, 4, "SAME", 3, false}, // weights of 16 times 16 positions
 		{4, 1, 1, 4, "SAME", 0, false}, // many positions
 		{3, 1, 1, 5, "EXPLICIT", 1, false},
 	} {
@@ -129,6 +130,7 @@ func TestSmallKeepsWhatItCannotTake(t *testing.T) {
 		"first channels": func(n *node) {
 			n.attrs["data_format"] = &attrs.AttrValue{Value: &attrs.AttrValue_S{S: []byte("NCHW")}}
 		},
+		"bias of the caller":    func(n *node) { n.inputs[2].node = n.inputs[0].node },
 		"weights of the caller": func(n *node) { n.inputs[1].node = n.inputs[0].node },
 	} {
 		n := convolution(1, 3, 1, 1, "SAME")

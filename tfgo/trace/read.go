@@ -89,7 +89,7 @@ func (r reader) shape(name string) []int {
 	if head, tail, ok := strings.Cut(name, ":"); ok {
 		node = head
 		var err error
-		if index, err = strconv.Atoi(tail); err != nil {
+		if index, err = strconv.Atoi(tail); err != nil || index < 0 {
 			return nil
 		}
 	}

@@ -90,7 +90,13 @@ def _export_parser(commands: argparse._SubParsersAction) -> None:
     add("--loss", metavar="KIND", type=_loss, default="published", help="published (default) or logits")
     add("--weights", metavar="SOURCE", type=_weights, default="random", help="random, imagenet or a file")
     add("--seed", metavar="N", type=_whole(0, 2**32 - 1), default=0, help="decides random weights (0)")
-    add("--batch-norm", metavar="KIND", type=_batch_norm, default="fused", help="fused (default) or keras")
+    add(
+        "--batch-norm",
+        metavar="KIND",
+        type=_batch_norm,
+        default="fused",
+        help="fused (default), or keras: Keras's own layers",
+    )
     add(
         "--save-keras",
         metavar="FILE",

@@ -13,8 +13,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-SMALLEST = 16
-"""Positions of a result above which a pointwise convolution is as fast as a product, or faster."""
+MOST_POINTWISE = 16
+"""Positions of a result up to which a product is faster than a convolution of one tap, with its gradients.
+
+Frozen graphs, which have no gradients, have a smaller limit.
+"""
+MOST_SPREAD = 4
+"""How many times as large as the kernel a product's weights may be."""
 
 
 @keras.saving.register_keras_serializable("residual")
@@ -48,9 +53,10 @@ class ProductConv2D(keras.layers.Conv2D):
             _taps(size, kernel, stride, self.padding == "same")
             for size, kernel, stride in zip(sizes, self.kernel_size, self.strides, strict=True)
         )
-        if self.kernel_size == (1, 1) and rows.shape[1] * columns.shape[1] <= SMALLEST:
+        if self.kernel_size == (1, 1) and rows.shape[1] * columns.shape[1] <= MOST_POINTWISE:
             return self._pointwise
-        if (rows >= 0).all() and (columns >= 0).all():
+        taps = self.kernel_size[0] * self.kernel_size[1]
+        if (rows >= 0).all() and (columns >= 0).all() and rows.size * columns.size <= MOST_SPREAD * taps:
             return lambda images: self._dense(images, rows, columns)
         return None
 

@@ -57,7 +57,8 @@ def export(
     loss         what the cross-entropy is computed from, one of signatures.LOSSES: "probabilities",
                  "logits" if the model gives logits, or "softmax-twice"
     optimizer    any Keras optimizer with a plain learning rate, its state is not used; default SGD(0.01)
-    batch_norm   "fused" swaps BatchNorms for FusedBatchNorm where the model allows it, "keras" keeps them
+    batch_norm   "fused" swaps BatchNorms and small convolutions for faster layers where the model allows it,
+                 "keras" keeps Keras's own
     image        (H, W, C) of what is fed, needed where the model's own input shape leaves it open and where
                  preprocess has a size
     defaults     what metadata.DEFAULTS is overridden by

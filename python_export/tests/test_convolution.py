@@ -56,12 +56,21 @@ def test_results_and_gradients_are_keras(kernel, padding):
     [
         ((2, 2, 4), {"kernel_size": 3, "padding": "same"}, False),
         ((3, 3, 4), {"kernel_size": 3, "padding": "same"}, True),
+        ((4, 4, 4), {"kernel_size": 7, "padding": "same"}, True),
         ((5, 4, 4), {"kernel_size": 1}, True),
         ((None, None, 4), {"kernel_size": 1}, True),
         ((1, 1, 4), {"kernel_size": 3, "padding": "same", "groups": 2}, True),
         ((1, 1, 4), {"kernel_size": 3, "padding": "same", "dilation_rate": 2}, True),
     ],
-    ids=["not training", "corners apart", "many positions", "free size", "groups", "dilated"],
+    ids=[
+        "not training",
+        "corners apart",
+        "large weights",
+        "many positions",
+        "free size",
+        "groups",
+        "dilated",
+    ],
 )
 def test_others_stay_convolutions(image, settings, training):
     assert "MatMul" not in kinds(pair(image, **settings)[1], image, training)

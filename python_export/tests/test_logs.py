@@ -145,6 +145,8 @@ class TestTensorBoard:
         assert settings == {
             "model": "small",
             **{name: config[name] for name in ("data", "epochs", "batch_size", "learning_rate", "shuffle")},
+            "accumulate": 1.0,
+            "upsample_schedule": "",
             **{
                 name: config[name]
                 for name in ("schedule", "warmup", "plateau", "early_stopping", "validation_split")

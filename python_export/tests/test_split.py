@@ -226,7 +226,7 @@ def test_a_model_cannot_be_split(case):
 )
 def test_a_model_is_exported_whole(tmp_path, build, settings):
     exported = export(build(), tmp_path / "m", classes=names(3), loss="logits", **settings)
-    assert set(exported.signatures) == {"train", "evaluate", "serving_default"}
+    assert set(exported.signatures) == {"train", "train_accumulate", "evaluate", "serving_default"}
     assert exported.description["head"] is None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -44,9 +46,26 @@ def _takes(copy: Clone, preprocess: Preprocess, image: tuple[int, int, int], fac
             return copy.model(preprocess(images, fed), training=False)
 
     black, fed = tf.zeros([1, *image], tf.uint8), tf.constant(factor, tf.int64)
+    if _leaves_nothing(lambda images: forward(images, fed), black):
+        return False
     try:
         traced = tf.function(forward, autograph=False).get_concrete_function(black, fed)
         outputs = traced(black, fed)
     except (ValueError, TypeError, tf.errors.OpError):  # of Keras's layers, of TensorFlow's shapes
         return False
     return bool(np.isfinite(outputs).all())  # a mean over no pixels is not
+
+
+def _leaves_nothing(forward: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor) -> bool:
+    """Whether TensorFlow finds a size below zero where sizes are known.
+
+    oneDNN's convolutions do not find it when they run: they hand their input on. A model in a model wants
+    images of its own size where sizes are known, so no other error counts.
+    """
+    try:
+        tf.function(forward, autograph=False).get_concrete_function(images)
+    except ValueError as error:
+        return "Negative dimension" in str(error)
+    except (TypeError, tf.errors.OpError):
+        return False
+    return False

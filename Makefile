@@ -31,7 +31,7 @@ test-models: build
 
 test: build test-models race ## all tests, Go and Python
 	go test $(NATIVE)
-	$(PY) -m pytest -q python_export
+	$(PY) -m pytest -q -n 2 --dist loadfile python_export
 
 race: venv ## the race detector on all that is pure Go
 	go test -race $(PURE)

@@ -10,16 +10,15 @@ alike, and ratios are taken within a round. Contestants that predict must agree 
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.metadata
 import json
 import os
-import statistics
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orders import Worker
+from orders import Worker, spread
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "bench"
@@ -51,10 +50,17 @@ def keras_rivals(name: str, task: str, model: str, batch: int) -> dict[str, list
     return rivals
 
 
+@functools.cache
+def cpu() -> dict[str, str]:
+    """What the system says of this processor's cores, such as their flags."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    fields = (line.partition(":") for line in lines)
+    return {name.strip(): value.strip() for name, _, value in fields}
+
+
 def cpu_flags() -> set[str]:
     """The instructions that this processor has."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((set(line.split()) for line in lines if line.startswith("flags")), set())
+    return set(cpu().get("flags", "").split())
 
 
 def peer(script: str, task: str, batch: int, precision: str = "float32") -> list[str]:
@@ -200,12 +206,6 @@ def _cases() -> list[Case]:
     return found
 
 
-def spread(values: Sequence[float]) -> str:
-    """Median and quartiles."""
-    low, middle, high = statistics.quantiles(values, n=4)
-    return f"{middle:.3f} ({low:.3f} to {high:.3f})"
-
-
 def measure(case: Case, rounds: int) -> dict[str, list[float]]:
     """Seconds a step of each contestant, a number a round."""
     env = {**os.environ, "RESIDUAL_TENSORFLOW": str(ROOT / ".venv")}
@@ -280,14 +280,13 @@ def main() -> None:
 
 def setting() -> str:
     """The machine and the versions."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "CPU")
+    name = cpu().get("model name", "CPU")
     known = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
     newest = [flag for flag in known if flag in cpu_flags()][-1:]
     version = importlib.metadata.version
     peers = [line.replace("==", " ") for line in PEER_VERSIONS.read_text().splitlines() if "==" in line]
     return (
-        f"{os.cpu_count()} cores, {' with '.join([cpu, *newest])}; TensorFlow {version('tensorflow_cpu')}, "
+        f"{os.cpu_count()} cores, {' with '.join([name, *newest])}; TensorFlow {version('tensorflow_cpu')}, "
         f"Keras {version('keras')}, {', '.join(peers)}"
     )
 

@@ -16,8 +16,8 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench import ROOT, agree, go, spread
-from orders import Worker
+from bench import ROOT, agree, go
+from orders import Worker, spread
 
 
 @dataclass(frozen=True)

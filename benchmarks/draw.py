@@ -14,16 +14,11 @@ import sys
 from pathlib import Path
 
 import matplotlib as mpl
+from orders import quartiles, spread
 
 mpl.use("svg")
 mpl.rcParams["svg.hashsalt"] = "residual"  # the same picture for the same figures
 from matplotlib import pyplot as plt  # noqa: E402
-
-
-def quartiles(values: list[float]) -> tuple[float, float, float]:
-    """Lower quartile, median, upper quartile."""
-    low, middle, high = statistics.quantiles(values, n=4)
-    return low, middle, high
 
 
 def compare(case: dict) -> list[tuple[str, list[float], float | None]]:
@@ -49,10 +44,8 @@ def table(result: dict) -> str:
         ours = f"{next(iter(speeds.values())):.1f}"
         label = name
         for rival, ratios, wanted in compare(case):
-            low, middle, high = quartiles(ratios)
             goal = f"{wanted:g}" if wanted else ""
-            ratio = f"{middle:.3f} ({low:.3f} to {high:.3f})"
-            rows.append(f"| {label} | {ours} | {rival} | {speeds[rival]:.1f} | {ratio} | {goal} |")
+            rows.append(f"| {label} | {ours} | {rival} | {speeds[rival]:.1f} | {spread(ratios)} | {goal} |")
             label = ours = ""
     return "\n".join(rows)
 

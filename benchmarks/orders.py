@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import sys
 import time
@@ -60,3 +61,15 @@ class Worker:
         """Ends the process."""
         self._process.stdin.close()
         self._process.wait()
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """Lower quartile, median, upper quartile."""
+    low, middle, high = statistics.quantiles(values, n=4)
+    return low, middle, high
+
+
+def spread(values: Sequence[float]) -> str:
+    """Median and quartiles as text."""
+    low, middle, high = quartiles(values)
+    return f"{middle:.3f} ({low:.3f} to {high:.3f})"

@@ -35,28 +35,18 @@ func (s *Session) Profile(ctx context.Context, feeds Feeds, fetches []string) ([
 	if err != nil {
 		return nil, err
 	}
+	fed, fetched, err := s.tensors(feeds, fetches)
+	if err != nil {
+		return nil, err
+	}
 	var (
 		inputs, outputs []C.TF_Output
 		values          []*C.TF_Tensor
-		kept            []*tf.Tensor
 	)
-	for name, value := range feeds {
-		output, err := s.output(name)
-		if err != nil {
-			return nil, err
-		}
-		tensor, err := toC(value)
-		if err != nil {
-			return nil, fmt.Errorf("feed %s: %w", name, err)
-		}
-		kept = append(kept, tensor)
+	for output, tensor := range fed {
 		inputs, values = append(inputs, outputC(output)), append(values, (*C.TF_Tensor)(handle(tensor)))
 	}
-	for _, name := range fetches {
-		output, err := s.output(name)
-		if err != nil {
-			return nil, err
-		}
+	for _, output := range fetched {
 		outputs = append(outputs, outputC(output))
 	}
 	status, metadata := C.TF_NewStatus(), C.TF_NewBuffer()
@@ -75,7 +65,7 @@ func (s *Session) Profile(ctx context.Context, feeds Feeds, fetches []string) ([
 			nil, 0, metadata, status)
 		return nil
 	})
-	runtime.KeepAlive(kept)
+	runtime.KeepAlive(fed)
 	runtime.KeepAlive(s)
 	for _, result := range results {
 		if result != nil {

@@ -100,23 +100,9 @@ func (s *Session) Run(ctx context.Context, feeds Feeds, fetches, targets []strin
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	cFeeds := make(map[tf.Output]*tf.Tensor, len(feeds))
-	for name, value := range feeds {
-		output, err := s.output(name)
-		if err != nil {
-			return nil, err
-		}
-		if cFeeds[output], err = toC(value); err != nil {
-			return nil, fmt.Errorf("feed %s: %w", name, err)
-		}
-	}
-	cFetches := make([]tf.Output, len(fetches))
-	for i, name := range fetches {
-		output, err := s.output(name)
-		if err != nil {
-			return nil, err
-		}
-		cFetches[i] = output
+	cFeeds, cFetches, err := s.tensors(feeds, fetches)
+	if err != nil {
+		return nil, err
 	}
 	cTargets := make([]*tf.Operation, len(targets))
 	for i, name := range targets {
@@ -125,7 +111,7 @@ func (s *Session) Run(ctx context.Context, feeds Feeds, fetches, targets []strin
 		}
 	}
 	var results []*tf.Tensor
-	err := startingThreads(func() (err error) { // the first run does
+	err = startingThreads(func() (err error) { // the first run does
 		results, err = s.session.Run(cFeeds, cFetches, cTargets)
 		return err
 	})
@@ -133,6 +119,29 @@ func (s *Session) Run(ctx context.Context, feeds Feeds, fetches, targets []strin
 		return nil, fmt.Errorf("run graph: %w", &runError{err})
 	}
 	return fromC(fetches, results)
+}
+
+// tensors finds what is fed and fetched in the graph, and hands the values to C.
+func (s *Session) tensors(feeds Feeds, fetches []string) (map[tf.Output]*tf.Tensor, []tf.Output, error) {
+	values := make(map[tf.Output]*tf.Tensor, len(feeds))
+	for name, value := range feeds {
+		output, err := s.output(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if values[output], err = toC(value); err != nil {
+			return nil, nil, fmt.Errorf("feed %s: %w", name, err)
+		}
+	}
+	outputs := make([]tf.Output, len(fetches))
+	for i, name := range fetches {
+		output, err := s.output(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		outputs[i] = output
+	}
+	return values, outputs, nil
 }
 
 // TensorFlow ends its errors with a trace of the nodes, a line each.

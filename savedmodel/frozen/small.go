@@ -122,12 +122,8 @@ func (g *graph) joined(n *node, j joining) port {
 	channels, filters := shape[2], shape[3]
 	x, image := n.inputs[0], int64(channels)
 	if !j.all {
-		places := make([]int32, len(j.positions))
-		for i, position := range j.positions {
-			places[i] = int32(position)
-		}
 		size, _ := x.shape()
-		x = g.gather(n, g.reshape(n, x, -1, int64(size[1]*size[2]), image), places)
+		x = g.gather(n, g.reshape(n, x, -1, int64(size[1]*size[2]), image), j.positions)
 	}
 	weights, results := kernel, 1
 	if j.taps != nil {
@@ -153,12 +149,18 @@ func (g *graph) joined(n *node, j joining) port {
 	size, _ := port{n, 0}.shape()
 	result := g.reshape(n, port{fused, 0}, -1, int64(size[1]), int64(size[2]), int64(filters))
 	result.node.attrs["_output_shapes"] = n.attrs["_output_shapes"]
-	for _, op := range after {
-		inputs := []port{result}
-		if string(op) == "Add" {
-			op, inputs = []byte("AddV2"), append(inputs, n.inputs[3])
+	return g.after(n, result, after)
+}
+
+// after does by operations of their own what a fused convolution does after its
+// bias.
+func (g *graph) after(n *node, result port, ops [][]byte) port {
+	for _, fused := range ops {
+		op, inputs := string(fused), []port{result}
+		if op == "Add" {
+			op, inputs = "AddV2", append(inputs, n.inputs[3])
 		}
-		result = port{&node{name: g.unique(n.name + "/" + string(op)), op: string(op), inputs: inputs,
+		result = port{&node{name: g.unique(n.name + "/" + op), op: op, inputs: inputs,
 			attrs: map[string]*attrs.AttrValue{"T": n.attrs["T"], "_output_shapes": n.attrs["_output_shapes"]}}, 0}
 	}
 	return result
@@ -190,8 +192,12 @@ func (g *graph) reshape(n *node, x port, sizes ...int64) port {
 	}, 0}
 }
 
-// gather takes places of the middle axis of x [N,positions,channels].
-func (g *graph) gather(n *node, x port, places []int32) port {
+// gather takes some positions of the middle axis of x [N,positions,channels].
+func (g *graph) gather(n *node, x port, positions []int) port {
+	places := make([]int32, len(positions))
+	for i, position := range positions {
+		places[i] = int32(position)
+	}
 	which, err := tensor.Of(places, len(places))
 	if err != nil {
 		panic(err)

@@ -225,10 +225,6 @@ func (t *training) plan(c *cli.Context) (err error) {
 	if err := checkAccumulation(c, t.info); err != nil {
 		return err
 	}
-	t.session.Signatures = slices.DeleteFunc(signaturesOf(c), func(name string) bool {
-		_, ok := t.info.Signature(name)
-		return !ok // one that nothing is tested with
-	})
 	if err := t.site.dir.checkPlace(); err != nil {
 		return err
 	}
@@ -249,19 +245,20 @@ func (t *training) plan(c *cli.Context) (err error) {
 		}
 	}
 	t.options = t.fitOptions(c)
+	t.session.Signatures = t.signatures(c)
 	return nil
 }
 
-// signaturesOf are the functions that a run calls.
-func signaturesOf(c *cli.Context) []string {
-	switch {
-	case c.IsSet(freezeName):
+// signatures are the functions that the run calls.
+func (t *training) signatures(c *cli.Context) []string {
+	if c.IsSet(freezeName) {
 		return slices.Clone(features.Signatures)
-	case c.Int(accumulateName) > 1 || len(*factorsOf(c)) > 0:
-		return []string{pipeline.AccumulateSignature, pipeline.EvaluateSignature}
-	default:
-		return []string{pipeline.TrainSignature, pipeline.EvaluateSignature}
 	}
+	names := []string{t.options.Signature()}
+	if _, ok := t.info.Signature(pipeline.EvaluateSignature); ok { // else nothing is tested
+		names = append(names, pipeline.EvaluateSignature)
+	}
+	return names
 }
 
 // needs is what the run directory will take on the disk: the model, its

@@ -91,8 +91,8 @@ func (o Options) upsample(epoch int) int {
 	return o.UpsampleSchedule[(epoch-1)*n/o.Epochs]
 }
 
-// signature is what a step calls.
-func (o Options) signature() string {
+// Signature is what a step calls: TrainSignature or AccumulateSignature.
+func (o Options) Signature() string {
 	if o.Accumulate > 1 || len(o.UpsampleSchedule) > 0 {
 		return AccumulateSignature
 	}
@@ -160,10 +160,10 @@ func newTrainer(model Model, data Data, o Options) (*trainer, error) {
 		return nil, fmt.Errorf("train model: there are no examples")
 	}
 	feeds := []string{imagesInput, labelsInput, learningRateInput, seedInput}
-	if o.signature() == AccumulateSignature {
+	if o.Signature() == AccumulateSignature {
 		feeds = append(feeds, microBatchSizeInput, UpsampleInput)
 	}
-	sig, err := signature(model, o.signature(), feeds, []string{lossOutput, correctOutput})
+	sig, err := signature(model, o.Signature(), feeds, []string{lossOutput, correctOutput})
 	if err != nil {
 		return nil, err
 	}
@@ -243,7 +243,7 @@ func (t *trainer) step(ctx context.Context, batch dataset.Batch, rate float64) (
 	maps.DeleteFunc(inputs, func(name string, _ tensor.Tensor) bool { return !t.wants[name] })
 	// A step that has begun is not cut short: nobody would know what the weights
 	// are.
-	outputs, err := t.model.Call(context.WithoutCancel(ctx), t.options.signature(), inputs)
+	outputs, err := t.model.Call(context.WithoutCancel(ctx), t.options.Signature(), inputs)
 	if err != nil {
 		return Step{}, fmt.Errorf("train step %d: %w", number, err)
 	}

@@ -28,7 +28,7 @@ type benchResult struct {
 	// What the fields above are made of.
 	peak           tfgo.Peak
 	train, predict *benchmark.Measurement
-	frozen         bool // whether predict ran from a frozen graph
+	frozen         error // why predict did not run from a frozen graph; nil if it did
 	profiles       *profiles
 }
 
@@ -52,7 +52,8 @@ type speedResult struct {
 
 	PeakMemoryMB     *float64       `json:"peak_memory_mb"` // of the process; null where the system does not tell
 	MemorySinceStart bool           `json:"memory_since_start,omitempty"`
-	Frozen           *bool          `json:"frozen,omitempty"` // of predict: whether it ran from a frozen graph
+	Frozen           *bool          `json:"frozen,omitempty"`     // of predict: whether it ran from a frozen graph
+	NotFrozen        string         `json:"not_frozen,omitempty"` // why it did not
 	Latency          *latencyResult `json:"latency_ms,omitempty"`
 	Profile          *profileFiles  `json:"profile,omitempty"`
 }
@@ -80,7 +81,10 @@ func (r *benchResult) report(c *cli.Context) error {
 	if r.predict != nil {
 		r.Predict = r.speed(r.predict)
 		r.Predict.Profile = r.profiles.files("predict")
-		r.Predict.Frozen = &r.frozen
+		frozen := r.frozen == nil
+		if r.Predict.Frozen = &frozen; !frozen {
+			r.Predict.NotFrozen = r.frozen.Error()
+		}
 		times := r.predict.Latency
 		r.Predict.Latency = &latencyResult{milliseconds(times.Median()), milliseconds(times.Percentile(99)), len(times)}
 	}
@@ -218,7 +222,7 @@ func (r *benchResult) notes() string {
 		if s.Frozen != nil && *s.Frozen {
 			note("%s ran from a frozen graph.", task.name)
 		} else if s.Frozen != nil {
-			note("%s ran from the graph in the file: it could not be frozen.", task.name)
+			note("%s ran from the graph in the file: %s.", task.name, s.NotFrozen)
 		}
 		if s.ShareOfPeak != nil && *s.ShareOfPeak > 1 {
 			note("%s is beyond the peak: other programs computed while that was measured. Let nothing else run.", task.name)

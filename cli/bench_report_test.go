@@ -69,14 +69,14 @@ func TestBenchTextOfWhatIsNotKnown(t *testing.T) {
 	r := &benchResult{Model: "m", Precision: "float32", peak: tfgo.Peak{FLOPS: 40e9, Side: 2048}}
 	r.Predict = r.speed(m)
 	frozen := false
-	r.Predict.Frozen = &frozen
+	r.Predict.Frozen, r.Predict.NotFrozen = &frozen, "x (AssignAddVariableOp) has side effects"
 	r.Predict.Latency = &latencyResult{5, 6, 7}
 	if s := r.Predict; s.GFLOPPerImage != nil || s.GFLOPS != nil || s.ShareOfPeak != nil || s.FLOPUnknown == "" || !s.MemorySinceStart {
 		t.Errorf("figures: %+v", s)
 	}
 	text := strings.Join(strings.Fields(r.text()), " ")
 	for _, want := range []string{
-		"GFLOP an image -", "of the peak, % -", "predict ran from the graph in the file: it could not be frozen.",
+		"GFLOP an image -", "of the peak, % -", "predict ran from the graph in the file: x (AssignAddVariableOp) has side effects.",
 		"predict has no GFLOP: count operations: cluster (_XlaRun) is of a kind that is not counted.",
 		"Peak memory is since the start of the program",
 	} {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 
 	"github.com/residual-go/residual/savedmodel/frozen"
@@ -21,16 +20,16 @@ type freezer struct {
 	functions map[string]*function // by signature
 }
 
-// function is a signature that was called. Its session is nil where it can only
-// be called as it is.
+// function is a signature that was called.
 type function struct {
 	session *tfgo.Session
 	outputs map[string]string // the graph's names of the tensors, by the signature's
+	err     error             // why there is no session: the function can only be called as it is
 }
 
 // frozen returns a function's frozen graph; nil if there can be none.
 func (m *Model) frozen(ctx context.Context, name string, s signature) (*function, error) {
-	if m.options.Plain || !mayFreeze() {
+	if m.mayFreeze() != nil {
 		return nil, nil
 	}
 	m.freezer.mu.Lock()
@@ -41,33 +40,41 @@ func (m *Model) frozen(ctx context.Context, name string, s signature) (*function
 		if f, err = m.freeze(ctx, s); ctx.Err() != nil {
 			return nil, fmt.Errorf("freeze graph: %w", ctx.Err())
 		} else if err != nil {
-			f = &function{}
+			f = &function{err: err}
 		}
 		if m.freezer.functions == nil {
 			m.freezer.functions = map[string]*function{}
 		}
 		m.freezer.functions[name] = f
 	}
-	if f.session != nil {
+	if f.err == nil {
 		return f, nil
 	}
 	return nil, m.freezer.thaw() // for all that is known it changes variables
 }
 
-// Frozen tells whether the last call of a signature ran from a graph of its own,
-// see Call, and the next one will.
-func (m *Model) Frozen(name string) bool {
+// Frozen returns nil if the last call of a signature ran from a graph of its own,
+// see Call, and the next one will; otherwise it says why not.
+func (m *Model) Frozen(name string) error {
+	if err := m.mayFreeze(); err != nil {
+		return err
+	}
 	m.freezer.mu.Lock()
 	defer m.freezer.mu.Unlock()
 	f := m.freezer.functions[name]
-	return f != nil && f.session != nil
+	if f == nil {
+		return errNotCalled
+	}
+	return f.err
 }
+
+var errNotCalled = errors.New("it was not called since variables changed")
 
 // thaw drops all frozen graphs.
 func (f *freezer) thaw() error {
 	var errs []error
 	for name, one := range f.functions {
-		if one.session != nil {
+		if one.err == nil {
 			errs = append(errs, one.session.Close())
 			delete(f.functions, name)
 		}
@@ -108,10 +115,23 @@ func (m *Model) freeze(ctx context.Context, s signature) (*function, error) {
 	return f, err
 }
 
-// mayFreeze tells whether frozen graphs are made at all. They are for CPUs.
-var mayFreeze = sync.OnceValue(func() bool {
+// mayFreeze returns nil if frozen graphs are made at all, and otherwise why not.
+func (m *Model) mayFreeze() error {
+	if m.options.Plain {
+		return errors.New("the model was opened to be called as it is")
+	}
+	return onlyCPUs()
+}
+
+// onlyCPUs is for what frozen graphs are made of: operations for CPUs.
+var onlyCPUs = sync.OnceValue(func() error {
 	devices, err := tfgo.Devices()
-	return err == nil && !slices.ContainsFunc(devices, func(d tfgo.Device) bool { return d.Type != "CPU" })
+	for _, d := range devices {
+		if d.Type != "CPU" {
+			return fmt.Errorf("frozen graphs are for CPUs, and there is %s", d.Name)
+		}
+	}
+	return err
 })
 
 var (

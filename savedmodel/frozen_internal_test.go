@@ -1,6 +1,7 @@
 package savedmodel
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/residual-go/residual/savedmodel/modeltest"
@@ -31,8 +32,11 @@ func TestFrozenGraphsLiveUntilVariablesChange(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	isFrozen := func() bool { return model.Frozen("evaluate") }
+	isFrozen := func() bool { return model.Frozen("evaluate") == nil }
 	call("train", training)
+	if err := model.Frozen("train"); err == nil || !strings.Contains(err.Error(), "side effects") {
+		t.Errorf("why a step is not frozen: %v", err)
+	}
 	if isFrozen() {
 		t.Error("there is a frozen graph before anybody needs it")
 	}

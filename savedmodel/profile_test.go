@@ -50,7 +50,7 @@ func TestProfileCountsWhatAModelComputes(t *testing.T) {
 					t.Errorf("%s, %s, plain %v: %g operations, %v, want %g", precision, signature, plain, got, err, want)
 				}
 				// Not all processors can in bfloat16.
-				if frozen := model.Frozen(signature); frozen != (!plain && signature != "train") && precision == tfgo.Float32 {
+				if frozen := model.Frozen(signature) == nil; frozen != (!plain && signature != "train") && precision == tfgo.Float32 {
 					t.Errorf("%s, plain %v: frozen is %v", signature, plain, frozen)
 				}
 			}

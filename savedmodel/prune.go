@@ -13,6 +13,8 @@ import (
 	"github.com/wamuir/graft/tensorflow/core/framework/node_def_go_proto"
 	pb "github.com/wamuir/graft/tensorflow/core/protobuf/for_core_protos_go_proto"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/residual-go/residual/internal/disk"
 )
 
 // folderFor returns a directory that TensorFlow loads the model from, until done
@@ -23,16 +25,16 @@ func (i *Info) folderFor(signatures []string) (dir string, done func(), err erro
 	if signatures == nil || !i.hasOthers(signatures) {
 		return alias(i.Dir)
 	}
-	folder, err := i.withGraph(i.pruned(signatures))
+	folder, remove, err := i.withGraph(i.pruned(signatures))
 	if err != nil { // there is no room to write it, say: opening all of it only takes longer
 		return alias(i.Dir)
 	}
 	dir, unalias, err := alias(folder)
 	if err != nil {
-		os.RemoveAll(folder)
+		remove()
 		return "", nil, err
 	}
-	return dir, func() { unalias(); os.RemoveAll(folder) }, nil
+	return dir, func() { unalias(); remove() }, nil
 }
 
 func (i *Info) hasOthers(signatures []string) bool {
@@ -146,22 +148,22 @@ func functionsOf(n *node_def_go_proto.NodeDef) []string {
 }
 
 // withGraph makes a temporary directory with another graph and links to all
-// else.
-func (i *Info) withGraph(graph *pb.MetaGraphDef) (folder string, err error) {
+// else, until remove is called.
+func (i *Info) withGraph(graph *pb.MetaGraphDef) (folder string, remove func(), err error) {
 	data, err := proto.Marshal(&pb.SavedModel{SavedModelSchemaVersion: 1, MetaGraphs: []*pb.MetaGraphDef{graph}})
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	dir, err := filepath.Abs(i.Dir)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	if folder, err = os.MkdirTemp("", "residual-graph-"); err != nil {
-		return "", err
+	if folder, remove, err = disk.Temporary("graph"); err != nil {
+		return "", nil, err
 	}
 	for _, entry := range entries {
 		if name := entry.Name(); err == nil && name != graphFile {
@@ -172,8 +174,8 @@ func (i *Info) withGraph(graph *pb.MetaGraphDef) (folder string, err error) {
 		err = os.WriteFile(filepath.Join(folder, graphFile), data, 0o600)
 	}
 	if err != nil {
-		os.RemoveAll(folder)
-		return "", err
+		remove()
+		return "", nil, err
 	}
-	return folder, nil
+	return folder, remove, nil
 }

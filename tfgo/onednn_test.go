@@ -1,21 +1,24 @@
 package tfgo
 
 import (
-	"os"
 	"testing"
 
 	"golang.org/x/sys/cpu"
 )
 
 func TestOneDNNIsOnUnlessTheUserSaysOtherwise(t *testing.T) {
-	t.Setenv(oneDNNVariable, "0") // put back afterwards
-	preferOneDNN()
-	if OneDNN() {
-		t.Error("it was turned on against the user's word")
-	}
-	os.Unsetenv(oneDNNVariable)
-	preferOneDNN()
-	if OneDNN() != cpu.X86.HasAVX2 {
-		t.Errorf("OneDNN() = %t on a processor with AVX2: %t", OneDNN(), cpu.X86.HasAVX2)
+	for _, test := range []struct {
+		value string
+		want  bool
+	}{
+		{"0", false}, {"false", false}, {"False", false},
+		{"1", true}, {"true", true},
+		{"", cpu.X86.HasAVX2}, {"yes", cpu.X86.HasAVX2}, // neither, for TensorFlow
+	} {
+		t.Setenv(oneDNNVariable, test.value)
+		preferOneDNN()
+		if OneDNN() != test.want {
+			t.Errorf("%s=%q: OneDNN() = %t", oneDNNVariable, test.value, OneDNN())
+		}
 	}
 }

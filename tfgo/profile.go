@@ -6,6 +6,7 @@ import "C"
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"runtime"
@@ -28,14 +29,24 @@ func (s *Session) Profile(ctx context.Context, feeds Feeds, fetches []string) ([
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	fed, fetched, err := s.tensors(feeds, fetches)
+	if err != nil {
+		return nil, err
+	}
+	metadata, err := s.runTraced(fed, fetched)
+	if err != nil {
+		return nil, fmt.Errorf("profile graph: %w", err)
+	}
+	return trace.Read(metadata), nil
+}
+
+// runTraced runs the session once, tracing all operations, and drops the
+// results.
+func (s *Session) runTraced(fed map[tf.Output]*tf.Tensor, fetched []tf.Output) (*configpb.RunMetadata, error) {
 	options, err := proto.Marshal(&configpb.RunOptions{
 		TraceLevel:            configpb.RunOptions_FULL_TRACE,
 		OutputPartitionGraphs: true,
 	})
-	if err != nil {
-		return nil, err
-	}
-	fed, fetched, err := s.tensors(feeds, fetches)
 	if err != nil {
 		return nil, err
 	}
@@ -73,13 +84,10 @@ func (s *Session) Profile(ctx context.Context, feeds Feeds, fetches []string) ([
 		}
 	}
 	if C.TF_GetCode(status) != C.TF_OK {
-		return nil, fmt.Errorf("profile graph: %s", C.GoString(C.TF_Message(status)))
+		return nil, errors.New(C.GoString(C.TF_Message(status)))
 	}
 	var found configpb.RunMetadata
-	if err := proto.Unmarshal(C.GoBytes(metadata.data, C.int(metadata.length)), &found); err != nil {
-		return nil, fmt.Errorf("profile graph: %w", err)
-	}
-	return trace.Read(&found), nil
+	return &found, proto.Unmarshal(C.GoBytes(metadata.data, C.int(metadata.length)), &found)
 }
 
 func outputC(o tf.Output) C.TF_Output {

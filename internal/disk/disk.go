@@ -13,7 +13,8 @@
 // # Caveats
 //
 // A process that is killed leaves its draft behind. The next Create or Replace
-// of the same path removes it, and Sweep does so for a whole folder.
+// of the same path removes it, and Sweep does so for a whole folder. Temporary
+// does so for its own.
 package disk
 
 import (
@@ -163,16 +164,33 @@ func sweep(folder, prefix string) error {
 			continue
 		}
 		path := filepath.Join(folder, entry.Name())
+		var lock *os.File // until all of it is gone
 		if entry.IsDir() {
-			lock, err := lockOpened(path)
-			if err != nil { // in use, or gone
+			if lock, err = lockOpened(path); err != nil { // in use, or gone
 				continue
 			}
-			lock.Close()
 		}
 		errs = append(errs, os.RemoveAll(path))
+		if lock != nil {
+			lock.Close()
+		}
 	}
 	return errors.Join(errs...)
+}
+
+// Temporary makes a directory among the system's temporary files, until remove is
+// called. What killed processes left there for the same purpose goes.
+func Temporary(purpose string) (dir string, remove func(), err error) {
+	prefix := DraftPrefix + purpose + "-"
+	_ = sweep(os.TempDir(), prefix) // other users' stay
+	if dir, err = os.MkdirTemp("", prefix); err != nil {
+		return "", nil, err
+	}
+	lock, err := lockOpened(dir)
+	if err != nil {
+		return "", nil, errors.Join(err, os.Remove(dir))
+	}
+	return dir, func() { os.RemoveAll(dir); lock.Close() }, nil
 }
 
 // Sync brings a file's bytes, or a directory's names, to the disk.

@@ -167,6 +167,37 @@ func TestSweepLeavesDraftsThatAreInUse(t *testing.T) {
 	}
 }
 
+func TestTemporary(t *testing.T) {
+	top := t.TempDir()
+	t.Setenv("TMPDIR", top)
+	dead, other := filepath.Join(top, ".residual-graph-1"), filepath.Join(top, ".residual-other-1")
+	if err := errors.Join(os.Mkdir(dead, 0o700), filled("x")(dead), os.Mkdir(other, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	one, removeOne, err := Temporary("graph")
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, removeTwo, err := Temporary("graph")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{filepath.Base(one), filepath.Base(two), filepath.Base(other)}
+	slices.Sort(want)
+	if left := names(t, top); !slices.Equal(left, want) {
+		t.Errorf("there is %v, want %v", left, want)
+	}
+	removeOne()
+	removeTwo()
+	if left := names(t, top); !slices.Equal(left, []string{filepath.Base(other)}) {
+		t.Errorf("there is %v", left)
+	}
+	t.Setenv("TMPDIR", filepath.Join(top, "nowhere"))
+	if _, _, err := Temporary("graph"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error: %v", err)
+	}
+}
+
 const holderVariable = "DISK_TEST_HOLD"
 
 func TestMain(m *testing.M) {

@@ -96,5 +96,9 @@ func lockOpened(path string) (*os.File, error) {
 		file.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	if err := (&Lock{file}).Check(); err != nil {
+		file.Close()
+		return nil, err
+	}
 	return file, nil
 }

@@ -42,17 +42,12 @@ type joining struct {
 // joiningOf tells how a convolution joins positions, where it is better a
 // product.
 func joiningOf(n *node) (joining, bool) {
-	if n.op != products["Conv2D"].fused || !n.channelsLast() || slices.ContainsFunc(n.attrs["dilations"].GetList().GetI(), func(step int64) bool { return step != 1 }) {
+	if !n.isPlain() {
 		return joining{}, false
 	}
 	image, _ := n.inputs[0].shape()
 	result, _ := port{n, 0}.shape()
 	kernel, _ := n.inputs[1].shape()
-	_, constant := n.inputs[1].floats()
-	_, constantBias := n.inputs[2].floats()
-	if !constant || !constantBias || len(image) != 4 || len(result) != 4 || image[3] != kernel[2] { // groups
-		return joining{}, false
-	}
 	height, width, down, right := image[1], image[2], result[1], result[2]
 	if min(height, width, down, right) < 1 { // some are free
 		return joining{}, false
@@ -61,15 +56,8 @@ func joiningOf(n *node) (joining, bool) {
 	if pointwise && down*right > mostPointwise {
 		return joining{}, false
 	}
-	j := joining{}
-	rows, columns := n.taps(1, height, down, kernel[0]), n.taps(2, width, right, kernel[1])
-	for position := range height * width {
-		y, x := position/width, position%width
-		if slices.ContainsFunc(rows, func(taps []int) bool { return taps[y] >= 0 }) &&
-			slices.ContainsFunc(columns, func(taps []int) bool { return taps[x] >= 0 }) {
-			j.positions = append(j.positions, position)
-		}
-	}
+	a := axes{rows: n.taps(1, height, down, kernel[0]), columns: n.taps(2, width, right, kernel[1]), kernelWidth: kernel[1]}
+	j := joining{positions: a.read()}
 	j.all = len(j.positions) == height*width
 	if pointwise {
 		return j, len(j.positions) == down*right
@@ -77,18 +65,64 @@ func joiningOf(n *node) (joining, bool) {
 	if len(j.positions)*down*right > mostSpread*kernel[0]*kernel[1] {
 		return joining{}, false
 	}
-	for place := range down * right {
-		var taps []int
-		for _, position := range j.positions {
-			row, column := rows[place/right][position/width], columns[place%right][position%width]
-			if row < 0 || column < 0 { // the product would multiply by zeros
-				return joining{}, false
-			}
-			taps = append(taps, row*kernel[1]+column)
-		}
-		j.taps = append(j.taps, taps)
+	var ok bool
+	j.taps, ok = a.taps(j.positions)
+	return j, ok
+}
+
+// isPlain tells whether a node is a fused convolution with constant weights, in
+// one group and without holes.
+func (n *node) isPlain() bool {
+	if n.op != products["Conv2D"].fused || !n.channelsLast() || slices.ContainsFunc(n.attrs["dilations"].GetList().GetI(), func(step int64) bool { return step != 1 }) {
+		return false
 	}
-	return j, true
+	_, constant := n.inputs[1].floats()
+	_, constantBias := n.inputs[2].floats()
+	image, _ := n.inputs[0].shape()
+	result, _ := port{n, 0}.shape()
+	kernel, _ := n.inputs[1].shape()
+	return constant && constantBias && len(image) == 4 && len(result) == 4 && image[3] == kernel[2]
+}
+
+// axes are a convolution's taps along both axes of its image, see node.taps.
+type axes struct {
+	rows, columns [][]int
+	kernelWidth   int
+}
+
+// read are the positions of the image that go into any result.
+func (a axes) read() (positions []int) {
+	for y := range a.rows[0] {
+		for x := range a.columns[0] {
+			if anyReads(a.rows, y) && anyReads(a.columns, x) {
+				positions = append(positions, y*len(a.columns[0])+x)
+			}
+		}
+	}
+	return positions
+}
+
+func anyReads(taps [][]int, position int) bool {
+	return slices.ContainsFunc(taps, func(taps []int) bool { return taps[position] >= 0 })
+}
+
+// taps are those of the kernel that positions go into results by, see joining;
+// not ok where one does not go into each: a product would multiply by zeros.
+func (a axes) taps(positions []int) (taps [][]int, ok bool) {
+	width := len(a.columns[0])
+	for place := range len(a.rows) * len(a.columns) {
+		row, column := a.rows[place/len(a.columns)], a.columns[place%len(a.columns)]
+		var of []int
+		for _, position := range positions {
+			y, x := row[position/width], column[position%width]
+			if y < 0 || x < 0 {
+				return nil, false
+			}
+			of = append(of, y*a.kernelWidth+x)
+		}
+		taps = append(taps, of)
+	}
+	return taps, true
 }
 
 // taps returns, for one axis of a convolution's image, by which tap of the

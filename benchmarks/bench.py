@@ -90,120 +90,118 @@ BFLOAT16_APART = 0.05
 def cases() -> list[Case]:
     """All that can be measured on this machine."""
     fast = {"avx512_bf16", "amx_bf16"} & cpu_flags()
-    return [case for case in _cases() if fast or "bfloat16" not in case.name]
+    found = [case for batch in (16, 64) for case in training(batch)]
+    found += [case for batch in (1, 16, 64) for case in predicting(batch)]
+    found += small_images(64)
+    return [case for case in found if fast or "bfloat16" not in case.name]
 
 
-def _cases() -> list[Case]:
-    found = []
-    for batch in (16, 64):
-        found += [
-            Case(
-                f"driver-{batch}",
-                batch,
-                {
-                    "Go": go("train", "keras-7", batch),
-                    "Python session": [
-                        "env",
-                        "TF_ENABLE_ONEDNN_OPTS=1",
-                        *with_keras("session", "keras-7", batch),
-                    ],
-                },
-                {"Python session": 0.98},
-            ),
-            Case(
-                f"train-keras-{batch}",
-                batch,
-                {"Go": go("train", "keras-7", batch)}
-                | keras_rivals("Keras fit", "fit", "keras-7.keras", batch),
-                {"Keras fit": 1.4},
-            ),
-            Case(
-                f"train-keras-bfloat16-{batch}",
-                batch,
-                {
-                    "Go, bfloat16": go("train", "keras-7", batch, "bfloat16"),
-                    "Keras fit, float32": with_keras("fit", "keras-7.keras", batch),
-                },
-                {"Keras fit, float32": 2.7},
-            ),
-            Case(
-                f"train-torch-{batch}",
-                batch,
-                {
-                    "Go": go("train", "torch-7", batch),
-                    "PyTorch": peer("with_torch.py", "train", batch),
-                },
-                {"PyTorch": 1.4},
-            ),
-            Case(
-                f"train-torch-bfloat16-{batch}",
-                batch,
-                {
-                    "Go, bfloat16": go("train", "torch-7", batch, "bfloat16"),
-                    "PyTorch, bfloat16": peer("with_torch.py", "train", batch, "bfloat16"),
-                },
-                {"PyTorch, bfloat16": 1.15},
-            ),
-        ]
-    for batch in (1, 16, 64):
-        steps = max(1, 16 // batch)
-        found += [
-            Case(
-                f"predict-keras-{batch}",
-                batch,
-                {"Go": go("predict", "keras-7", batch)}
-                | keras_rivals("Keras predict", "predict", "keras-7.keras", batch)
-                | keras_rivals("tf.function", "function", "keras-7.keras", batch),
-                {"Keras predict": 1.2},
-                steps,
-                1e-4,
-            ),
-            Case(
-                f"predict-torch-{batch}",
-                batch,
-                {
-                    "Go": go("predict", "torch-7", batch),
-                    "OpenVINO": peer("with_onnx.py", "openvino", batch),
-                    "ONNX Runtime": peer("with_onnx.py", "onnxruntime", batch),
-                    "PyTorch": peer("with_torch.py", "predict", batch),
-                },
-                {"OpenVINO": 1.0 if batch == 1 else 1.05, "ONNX Runtime": 1.05},
-                steps,
-                1e-4,
-            ),
-            Case(
-                f"predict-torch-bfloat16-{batch}",
-                batch,
-                {
-                    "Go": go("predict", "torch-7", batch, "bfloat16"),
-                    "OpenVINO": peer("with_onnx.py", "openvino", batch, "bfloat16"),
-                    "PyTorch": peer("with_torch.py", "predict", batch, "bfloat16"),
-                },
-                {"OpenVINO": 1.0},
-                steps,
-                BFLOAT16_APART,
-            ),
-        ]
-    found += [
+def training(batch: int) -> list[Case]:
+    """Training on images of 224x224."""
+    session = ["env", "TF_ENABLE_ONEDNN_OPTS=1", *with_keras("session", "keras-7", batch)]
+    return [
         Case(
-            "train-keras-small-64",
-            64,
-            {"Go": go("train", "keras-1", 64)} | keras_rivals("Keras fit", "fit", "keras-1.keras", 64),
+            f"driver-{batch}",
+            batch,
+            {"Go": go("train", "keras-7", batch), "Python session": session},
+            {"Python session": 0.98},
+        ),
+        Case(
+            f"train-keras-{batch}",
+            batch,
+            {"Go": go("train", "keras-7", batch)} | keras_rivals("Keras fit", "fit", "keras-7.keras", batch),
+            {"Keras fit": 1.4},
+        ),
+        Case(
+            f"train-keras-bfloat16-{batch}",
+            batch,
+            {
+                "Go, bfloat16": go("train", "keras-7", batch, "bfloat16"),
+                "Keras fit, float32": with_keras("fit", "keras-7.keras", batch),
+            },
+            {"Keras fit, float32": 2.7},
+        ),
+        Case(
+            f"train-torch-{batch}",
+            batch,
+            {"Go": go("train", "torch-7", batch), "PyTorch": peer("with_torch.py", "train", batch)},
+            {"PyTorch": 1.4},
+        ),
+        Case(
+            f"train-torch-bfloat16-{batch}",
+            batch,
+            {
+                "Go, bfloat16": go("train", "torch-7", batch, "bfloat16"),
+                "PyTorch, bfloat16": peer("with_torch.py", "train", batch, "bfloat16"),
+            },
+            {"PyTorch, bfloat16": 1.15},
+        ),
+    ]
+
+
+def predicting(batch: int) -> list[Case]:
+    """Predictions for images of 224x224."""
+    steps = max(1, 16 // batch)
+    return [
+        Case(
+            f"predict-keras-{batch}",
+            batch,
+            {"Go": go("predict", "keras-7", batch)}
+            | keras_rivals("Keras predict", "predict", "keras-7.keras", batch)
+            | keras_rivals("tf.function", "function", "keras-7.keras", batch),
+            {"Keras predict": 1.2},
+            steps,
+            1e-4,
+        ),
+        Case(
+            f"predict-torch-{batch}",
+            batch,
+            {
+                "Go": go("predict", "torch-7", batch),
+                "OpenVINO": peer("with_onnx.py", "openvino", batch),
+                "ONNX Runtime": peer("with_onnx.py", "onnxruntime", batch),
+                "PyTorch": peer("with_torch.py", "predict", batch),
+            },
+            {"OpenVINO": 1.0 if batch == 1 else 1.05, "ONNX Runtime": 1.05},
+            steps,
+            1e-4,
+        ),
+        Case(
+            f"predict-torch-bfloat16-{batch}",
+            batch,
+            {
+                "Go": go("predict", "torch-7", batch, "bfloat16"),
+                "OpenVINO": peer("with_onnx.py", "openvino", batch, "bfloat16"),
+                "PyTorch": peer("with_torch.py", "predict", batch, "bfloat16"),
+            },
+            {"OpenVINO": 1.0},
+            steps,
+            BFLOAT16_APART,
+        ),
+    ]
+
+
+def small_images(batch: int) -> list[Case]:
+    """Images of 32x32 as they are: upsampling 1."""
+    return [
+        Case(
+            f"train-keras-small-{batch}",
+            batch,
+            {"Go": go("train", "keras-1", batch)} | keras_rivals("Keras fit", "fit", "keras-1.keras", batch),
             {"Keras fit": 2.0},
             4,
         ),
         Case(
-            "predict-keras-small-64",
-            64,
-            {"Go": go("predict", "keras-1", 64)}
-            | keras_rivals("Keras predict", "predict", "keras-1.keras", 64)
-            | keras_rivals("tf.function", "function", "keras-1.keras", 64),
+            f"predict-keras-small-{batch}",
+            batch,
+            {"Go": go("predict", "keras-1", batch)}
+            | keras_rivals("Keras predict", "predict", "keras-1.keras", batch)
+            | keras_rivals("tf.function", "function", "keras-1.keras", batch),
             {"Keras predict": 2.0},
             8,
             1e-4,
         ),
     ]
-    return found
 
 
 def measure(case: Case, rounds: int) -> dict[str, list[float]]:

@@ -101,9 +101,10 @@ func (o Options) Signature() string {
 
 // NonFiniteError says that a model has diverged: its weights are lost.
 type NonFiniteError struct {
-	Step  int // of training, from 1; 0 in an evaluation
-	Batch int // of an evaluation, from 1; 0 in training
-	Loss  float64
+	Step     int // of training, from 1; 0 in an evaluation
+	Batch    int // of an evaluation, from 1; 0 in training
+	Loss     float64
+	GradNorm float64 // of training; 0 where it is not known. The loss may be finite: kernels that take the larger of NaN and 0 for a ReLU hide what is lost.
 }
 
 func (e *NonFiniteError) Error() string {
@@ -111,7 +112,11 @@ func (e *NonFiniteError) Error() string {
 	if e.Batch > 0 {
 		where = fmt.Sprintf("test batch %d", e.Batch)
 	}
-	return fmt.Sprintf("the loss of %s is %g: the model has diverged (a smaller learning rate may help)", where, e.Loss)
+	what, value := "loss", e.Loss
+	if !isNonFinite(value) {
+		what, value = "gradient", e.GradNorm
+	}
+	return fmt.Sprintf("the %s of %s is %g: the model has diverged (a smaller learning rate may help)", what, where, value)
 }
 
 // Steps trains a model and yields after every batch. It ends after the last
@@ -264,11 +269,8 @@ func (t *trainer) step(ctx context.Context, batch dataset.Batch, rate float64) (
 	if r.err != nil {
 		return Step{}, fmt.Errorf("train step %d: %w", number, r.err)
 	}
-	if isNonFinite(step.GradNorm) { // the weights are lost, as the next loss will tell
-		t.broken = true
-	}
-	if isNonFinite(step.Loss) {
-		return Step{}, &NonFiniteError{Step: number, Loss: step.Loss}
+	if isNonFinite(step.Loss) || isNonFinite(step.GradNorm) {
+		return Step{}, &NonFiniteError{Step: number, Loss: step.Loss, GradNorm: step.GradNorm}
 	}
 	return step, nil
 }

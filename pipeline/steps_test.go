@@ -270,6 +270,25 @@ func TestStepsStopsWhenTheLossIsNotFinite(t *testing.T) {
 	}
 }
 
+// oneDNN's ReLU makes 0 of NaN: then only the gradients tell.
+func TestStepsStopsWhenTheGradientIsNotFinite(t *testing.T) {
+	for _, norm := range []float64{math.NaN(), math.Inf(1)} {
+		model := newScripted()
+		model.train = func(step, n int) map[string]tensor.Tensor {
+			g := float32(2)
+			if step == 5 {
+				g = float32(norm)
+			}
+			return map[string]tensor.Tensor{"loss": tensor.Scalar[float32](1), "correct": tensor.Scalar[int64](0), "grad_norm": tensor.Scalar(g)}
+		}
+		steps, err := collect(t.Context(), model, &examples{n: 12}, pipeline.Options{BatchSize: 4})
+		var diverged *pipeline.NonFiniteError
+		if !errors.As(err, &diverged) || diverged.Step != 5 || !strings.Contains(err.Error(), "the gradient of step 5") || len(steps) != 4 {
+			t.Errorf("gradient %g: after %d steps: %v", norm, len(steps), err)
+		}
+	}
+}
+
 var errBroken = errors.New("the cable is out")
 
 func TestStepsPassesTheModelsErrorOn(t *testing.T) {

@@ -1,6 +1,7 @@
 package savedmodel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,24 +18,36 @@ import (
 // all are dropped when one is called that changes variables.
 type freezer struct {
 	mu        sync.Mutex
-	functions map[string]*function // by signature
+	functions map[batchKind]*function
 }
+
+// batchKind is what a frozen graph may be made for: a signature, and batches of
+// few images or of many.
+type batchKind struct {
+	signature string
+	few       bool
+}
+
+func (k batchKind) other() batchKind { return batchKind{k.signature, !k.few} }
 
 // function is a signature that was called.
 type function struct {
 	session *tfgo.Session
 	outputs map[string]string // the graph's names of the tensors, by the signature's
+	sized   bool              // it is fast for few images only, or for many
 	err     error             // why there is no session: the function can only be called as it is
 }
 
-// frozen returns a function's frozen graph; nil if there can be none.
-func (m *Model) frozen(ctx context.Context, name string, s signature) (*function, error) {
+// frozen returns a function's frozen graph for a batch such as inputs; nil if
+// there can be none.
+func (m *Model) frozen(ctx context.Context, name string, s signature, inputs map[string]tensor.Tensor) (*function, error) {
 	if m.mayFreeze() != nil {
 		return nil, nil
 	}
 	m.freezer.mu.Lock()
 	defer m.freezer.mu.Unlock()
-	f, ok := m.freezer.functions[name]
+	kind := batchKind{name, fewImages(inputs)}
+	f, ok := m.freezer.functions[kind]
 	if !ok {
 		var err error
 		if f, err = m.freeze(ctx, s); ctx.Err() != nil {
@@ -43,9 +56,12 @@ func (m *Model) frozen(ctx context.Context, name string, s signature) (*function
 			f = &function{err: err}
 		}
 		if m.freezer.functions == nil {
-			m.freezer.functions = map[string]*function{}
+			m.freezer.functions = map[batchKind]*function{}
 		}
-		m.freezer.functions[name] = f
+		m.freezer.functions[kind] = f
+		if !f.sized {
+			m.freezer.functions[kind.other()] = f
+		}
 	}
 	if f.err == nil {
 		return f, nil
@@ -61,11 +77,20 @@ func (m *Model) Frozen(name string) error {
 	}
 	m.freezer.mu.Lock()
 	defer m.freezer.mu.Unlock()
-	f := m.freezer.functions[name]
+	f := cmp.Or(m.freezer.functions[batchKind{name, false}], m.freezer.functions[batchKind{name, true}])
 	if f == nil {
 		return errNotCalled
 	}
 	return f.err
+}
+
+func fewImages(inputs map[string]tensor.Tensor) bool {
+	for _, input := range inputs {
+		if shape := input.Shape(); len(shape) > 0 {
+			return shape[0] <= frozen.FewImages
+		}
+	}
+	return false
 }
 
 var errNotCalled = errors.New("it was not called since variables changed")
@@ -73,11 +98,15 @@ var errNotCalled = errors.New("it was not called since variables changed")
 // thaw drops all frozen graphs.
 func (f *freezer) thaw() error {
 	var errs []error
-	for name, one := range f.functions {
-		if one.err == nil {
-			errs = append(errs, one.session.Close())
-			delete(f.functions, name)
+	for kind, one := range f.functions {
+		if one.err != nil {
+			continue
 		}
+		if other := kind.other(); f.functions[other] == one {
+			delete(f.functions, other)
+		}
+		delete(f.functions, kind)
+		errs = append(errs, one.session.Close())
 	}
 	return errors.Join(errs...)
 }
@@ -98,7 +127,7 @@ func (m *Model) freeze(ctx context.Context, s signature) (*function, error) {
 	for i, output := range s.public.Outputs {
 		outputs[i] = s.outputs[output.Name]
 	}
-	graph, results, err := frozen.Make(m.info.graph, outputs, frozen.Source{
+	graph, err := frozen.Make(m.info.graph, outputs, frozen.Source{
 		Variables: func(names []string) (map[string]tensor.Tensor, error) { return m.variables(ctx, names) },
 		Run:       runOnce,
 		Fuse:      fuses(),
@@ -107,11 +136,11 @@ func (m *Model) freeze(ctx context.Context, s signature) (*function, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &function{outputs: map[string]string{}}
+	f := &function{outputs: map[string]string{}, sized: graph.Sized}
 	for i, output := range s.public.Outputs {
-		f.outputs[output.Name] = results[i]
+		f.outputs[output.Name] = graph.Outputs[i]
 	}
-	f.session, err = tfgo.NewSession(graph, tfgo.Options{Threads: m.options.Threads, Optimized: true})
+	f.session, err = tfgo.NewSession(graph.Def, tfgo.Options{Threads: m.options.Threads, Optimized: true})
 	return f, err
 }
 
@@ -135,8 +164,8 @@ var onlyCPUs = sync.OnceValue(func() error {
 })
 
 var (
-	fuses         = sync.OnceValue(func() bool { return frozen.Fuses(runOnce) })
-	fusesBFloat16 = sync.OnceValue(func() bool { return frozen.FusesBFloat16(runOnce) })
+	fuses         = sync.OnceValue(func() bool { return tfgo.OneDNN() && frozen.Fuses(runOnce) })
+	fusesBFloat16 = sync.OnceValue(func() bool { return tfgo.OneDNN() && frozen.FusesBFloat16(runOnce) })
 )
 
 // runOnce computes tensors of a graph without inputs.

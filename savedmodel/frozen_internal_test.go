@@ -1,6 +1,7 @@
 package savedmodel
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -55,5 +56,36 @@ func TestFrozenGraphsLiveUntilVariablesChange(t *testing.T) {
 	}
 	if err := model.RestoreVariables(t.Context(), prefix); err != nil || isFrozen() {
 		t.Errorf("restoring has left it: %v", err)
+	}
+}
+
+// Where matrix products have most of the weights, batches of few images and of
+// many have a frozen graph each: oneDNN lays weights out for one of them.
+func TestFrozenGraphsForFewAndForMany(t *testing.T) {
+	for name, test := range map[string]struct{ side, graphs int }{modeltest.Many: {2, 2}, modeltest.Pets: {16, 1}} {
+		model, err := Open(modeltest.Dir(t, name), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer model.Close()
+		for _, n := range []int{16, 1, 6, 7, 16} {
+			images, err := tensor.Of(make([]byte, n*test.side*test.side*3), n, test.side, test.side, 3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := model.Call(t.Context(), "serving_default", map[string]tensor.Tensor{"images": images}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		graphs := map[*function]bool{}
+		for _, f := range model.freezer.functions {
+			graphs[f] = true
+		}
+		if len(graphs) != test.graphs || model.Frozen("serving_default") != nil {
+			t.Errorf("%s: %d graphs, want %d; %v", name, len(graphs), test.graphs, model.Frozen("serving_default"))
+		}
+		if err := errors.Join(model.thaw(), model.thaw()); err != nil || len(model.freezer.functions) != 0 {
+			t.Errorf("%s: %d are left: %v", name, len(model.freezer.functions), err)
+		}
 	}
 }

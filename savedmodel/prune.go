@@ -1,6 +1,7 @@
 package savedmodel
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -15,26 +16,38 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/residual-go/residual/internal/disk"
+	"github.com/residual-go/residual/tfgo"
 )
 
-// folderFor returns a directory that TensorFlow loads the model from, until done
-// is called: its own, or one whose graph has only the signatures that are wanted.
-// Opening a model takes TensorFlow a third of a second for each megabyte of its
-// functions.
-func (i *Info) folderFor(signatures []string) (dir string, done func(), err error) {
-	if signatures == nil || !i.hasOthers(signatures) {
-		return alias(i.Dir)
+// load opens the signatures that are wanted. Opening a model takes TensorFlow a
+// third of a second for each megabyte of its functions, so it gets a graph that
+// has only these. Where that fails it gets the model as it is, whose name is in
+// the error then.
+func (i *Info) load(o Options) (*tfgo.Session, error) {
+	if o.Signatures != nil && i.hasOthers(o.Signatures) {
+		if session, err := i.loadPruned(o); err == nil {
+			return session, nil
+		}
 	}
-	folder, remove, err := i.withGraph(i.pruned(signatures))
-	if err != nil { // there is no room to write it, say: opening all of it only takes longer
-		return alias(i.Dir)
-	}
-	dir, unalias, err := alias(folder)
+	return loadFrom(i.Dir, o)
+}
+
+func (i *Info) loadPruned(o Options) (*tfgo.Session, error) {
+	folder, remove, err := i.withGraph(i.pruned(o.Signatures))
 	if err != nil {
-		remove()
-		return "", nil, err
+		return nil, err
 	}
-	return dir, func() { unalias(); remove() }, nil
+	defer remove()
+	return loadFrom(folder, o)
+}
+
+func loadFrom(dir string, o Options) (*tfgo.Session, error) {
+	dir, done, err := alias(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open model: %w", err)
+	}
+	defer done()
+	return tfgo.LoadSavedModel(dir, tfgo.Options{Threads: o.Threads, Precision: o.Precision})
 }
 
 func (i *Info) hasOthers(signatures []string) bool {

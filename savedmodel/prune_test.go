@@ -88,3 +88,24 @@ func TestOpenForSomeSignaturesWithoutATemporaryDirectory(t *testing.T) {
 	defer model.Close()
 	call(t, model, "evaluate", batch(t, 8, 32, 10))
 }
+
+// An error is about the model, not about the graph that was made of it.
+func TestOpenForSomeSignaturesNamesTheModel(t *testing.T) {
+	dir := modeltest.Copy(t, modeltest.Small)
+	files, err := filepath.Glob(filepath.Join(dir, "variables", "*.data-*"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	if err := os.Truncate(files[0], 100); err != nil {
+		t.Fatal(err)
+	}
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
+	_, err = savedmodel.Open(dir, savedmodel.Options{Signatures: []string{"evaluate"}})
+	if err == nil || !strings.Contains(err.Error(), dir) || strings.Contains(err.Error(), temporary+"/.residual") {
+		t.Errorf("error: %v", err)
+	}
+	if left, err := os.ReadDir(temporary); err != nil || len(left) != 0 {
+		t.Errorf("there is %v, %v", left, err)
+	}
+}

@@ -69,12 +69,7 @@ func Open(dir string, o Options) (*Model, error) {
 			return nil, fmt.Errorf("open model: %s has no signature %q, only %s", info.Dir, name, strings.Join(info.SignatureNames(), ", "))
 		}
 	}
-	folder, done, err := info.folderFor(o.Signatures)
-	if err != nil {
-		return nil, fmt.Errorf("open model: %w", err)
-	}
-	defer done()
-	session, err := tfgo.LoadSavedModel(folder, tfgo.Options{Threads: o.Threads, Precision: o.Precision})
+	session, err := info.load(o)
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +143,7 @@ func (m *Model) prepare(ctx context.Context, name string, inputs map[string]tens
 		return nil, err
 	}
 	session, names := m.session, s.outputs
-	f, err := m.frozen(ctx, name, s)
+	f, err := m.frozen(ctx, name, s, inputs)
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // DraftPrefix begins the names of drafts.
@@ -47,13 +48,13 @@ func Create(path string, fill func(draft string) error) error {
 	})
 }
 
-// Replace is Create for a path at which a directory may be: whoever looks sees
+// Replace is Create for a path at which something may be: whoever looks sees
 // the old one or the new.
 func Replace(path string, fill func(draft string) error) error {
 	path = filepath.Clean(path)
 	return place(path, fill, func(draft string) error {
 		err := os.Rename(draft, path)
-		if err == nil || !errors.Is(err, fs.ErrExist) {
+		if err == nil || !errors.Is(err, fs.ErrExist) && !errors.Is(err, syscall.ENOTDIR) { // a directory, or a file
 			return err
 		}
 		if err := exchange(draft, path); err != nil {

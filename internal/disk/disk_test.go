@@ -93,6 +93,9 @@ func TestCreateDoesNotTakeAPlaceThatWasTakenMeanwhile(t *testing.T) {
 
 func TestReplace(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "dir")
+	if err := os.WriteFile(dir, []byte("a file"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for _, text := range []string{"one", "two", "three"} {
 		if err := Replace(dir, filled(text)); err != nil {
 			t.Fatal(err)

@@ -10,9 +10,9 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"golang.org/x/sys/unix"
 )
@@ -108,7 +108,7 @@ var errDamaged = errors.New("is damaged")
 // what is wanted and whole. Otherwise errDamaged is in the error's chain, or
 // fs.ErrNotExist where there is none.
 func openArray(folder string, want about) (*array, error) {
-	text, err := os.ReadFile(filepath.Join(folder, aboutName))
+	text, err := readAbout(folder)
 	if err != nil {
 		return nil, err
 	}
@@ -121,10 +121,10 @@ func openArray(folder string, want about) (*array, error) {
 		return nil, fmt.Errorf("%s %w: it is of other features", filepath.Join(folder, aboutName), errDamaged)
 	}
 	path := filepath.Join(folder, arrayName)
-	mapped, err := mapFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s %w: %s is gone", folder, errDamaged, arrayName)
+	if !isFile(path) {
+		return nil, fmt.Errorf("%s %w: %s is gone, or not a file", folder, errDamaged, arrayName)
 	}
+	mapped, err := mapFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -134,6 +134,39 @@ func openArray(folder string, want about) (*array, error) {
 	}
 	a.values = a.file[len(want.header()):]
 	return a, nil
+}
+
+// readAbout reads features.json. fs.ErrNotExist is in the error's chain where
+// there is nothing under the folder's name.
+func readAbout(folder string) ([]byte, error) {
+	if _, err := os.Lstat(folder); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(folder, aboutName)
+	if !isFile(path) { // to open a pipe would wait for a writer
+		return nil, fmt.Errorf("%s %w: %s is gone, or not a file", folder, errDamaged, aboutName)
+	}
+	return os.ReadFile(path)
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// row copies some bytes of the values. A file that was cut short since it was
+// mapped, and a disk that fails, are errors, not the end of the process.
+func (a *array) row(to []byte, start, size int) (_ []byte, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if fault := recover(); fault != nil {
+			if _, ok := fault.(interface{ Addr() uintptr }); !ok {
+				panic(fault)
+			}
+			err = fmt.Errorf("%s can no longer be read: %v", arrayName, fault)
+		}
+	}()
+	return append(to, a.values[start:][:size]...), nil
 }
 
 func (a *array) check(want about) error {
@@ -162,8 +195,8 @@ func mapFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if info.Size() == 0 || !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s %w: it is empty, or not a file", path, errDamaged)
+	if info.Size() == 0 {
+		return nil, fmt.Errorf("%s %w: it is empty", path, errDamaged)
 	}
 	mapped, err := unix.Mmap(int(file.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/residual-go/residual/pipeline"
 	"github.com/residual-go/residual/pipeline/dataset"
@@ -179,7 +180,17 @@ func TestDamagedFeaturesAreComputedAgain(t *testing.T) {
 		"no hash": func(_, about string) error {
 			return change(about, func(b []byte) []byte { return []byte(`{"format":1}`) })
 		},
-		"array gone": func(array, _ string) error { return os.Remove(array) },
+		"array gone":   func(array, _ string) error { return os.Remove(array) },
+		"array a pipe": func(array, _ string) error { return errors.Join(os.Remove(array), unix.Mkfifo(array, 0o644)) },
+		"about gone":   func(_, about string) error { return os.Remove(about) },
+		"about a folder": func(_, about string) error {
+			return errors.Join(os.Remove(about), os.Mkdir(about, 0o755))
+		},
+		"about a pipe": func(_, about string) error { return errors.Join(os.Remove(about), unix.Mkfifo(about, 0o644)) },
+		"a file in the folder's place": func(_, about string) error {
+			folder := filepath.Dir(about)
+			return errors.Join(os.RemoveAll(folder), os.WriteFile(folder, nil, 0o644))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var warned []string
@@ -200,6 +211,22 @@ func TestDamagedFeaturesAreComputedAgain(t *testing.T) {
 				t.Errorf("it was not mended: %q", warned)
 			}
 		})
+	}
+}
+
+// A file that is cut short while a run reads it makes an error, not a crash.
+func TestFeaturesThatAreCutShortMeanwhile(t *testing.T) {
+	data := images(t, 2000)
+	rows := open(t, features.Cache{Dir: t.TempDir()}, &net{name: "a"}, data)
+	if err := os.Truncate(rows.Path, 100); err != nil {
+		t.Fatal(err)
+	}
+	var found error
+	for _, err := range rows.Batches(t.Context(), dataset.BatchOptions{Size: 2000}) {
+		found = err
+	}
+	if found == nil || !strings.Contains(found.Error(), "features.npy can no longer be read") {
+		t.Errorf("error: %v", found)
 	}
 }
 

@@ -77,7 +77,9 @@ func (r *Rows) gather(chosen []int) (batch dataset.Batch, err error) {
 	size := r.width * tensor.Float32.Size()
 	features, labels := make([]byte, 0, len(chosen)*size), make([]int64, len(chosen))
 	for i, example := range chosen {
-		features = append(features, r.array.values[example*size:][:size]...)
+		if features, err = r.array.row(features, example*size, size); err != nil {
+			return dataset.Batch{}, fmt.Errorf("read features: %w", err)
+		}
 		labels[i] = int64(r.source.Label(example))
 	}
 	batch.Examples = chosen

@@ -23,6 +23,9 @@ func (g *graph) variables(values map[string]tensor.Tensor) error {
 			if !ok {
 				return fmt.Errorf("the variable %s cannot be read", name)
 			}
+			if !finite(value) {
+				return fmt.Errorf("the variable %s has values that are not finite", name)
+			}
 			if _, ok := constants[name]; !ok {
 				constants[name] = port{g.constant(name, value), 0}
 			}
@@ -37,6 +40,12 @@ func (g *graph) variables(values map[string]tensor.Tensor) error {
 	}
 	g.replace(by)
 	return nil
+}
+
+// finite tells whether a tensor has neither NaN nor infinite values.
+func finite(t tensor.Tensor) bool {
+	values, err := tensor.Values[float32](t)
+	return err != nil || !slices.ContainsFunc(values, func(x float32) bool { return x-x != 0 })
 }
 
 // handles are the names of the variables that are read.

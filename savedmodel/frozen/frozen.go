@@ -6,14 +6,15 @@
 //
 // Make returns a graph and the names of its results in it:
 //
-//	graph, results, err := frozen.Make(meta, []string{"StatefulPartitionedCall:0"}, source)
+//	graph, err := frozen.Make(meta, []string{"StatefulPartitionedCall:0"}, source)
 //
 // The inputs keep their names.
 //
 // # Caveats
 //
 // A function with side effects, or with loops and conditions that are functions
-// of their own, is refused: it must be called as it is.
+// of their own, is refused: it must be called as it is. So is one with weights
+// that are not finite: oneDNN's ReLU makes 0 of NaN.
 package frozen
 
 import (
@@ -36,17 +37,26 @@ type Source struct {
 	BFloat16 bool
 }
 
-// Make returns a serialized GraphDef that computes the tensors named in outputs,
-// and their names in it.
-func Make(meta *pb.MetaGraphDef, outputs []string, source Source) (graph []byte, names []string, err error) {
+// Graph is a function for prediction alone.
+type Graph struct {
+	Def     []byte   // a serialized GraphDef
+	Outputs []string // the names of the results in it
+	// Sized says that a session is fast only for batches such as the one that it
+	// computes first: see FewImages.
+	Sized bool
+}
+
+// Make returns a graph that computes the tensors named in outputs.
+func Make(meta *pb.MetaGraphDef, outputs []string, source Source) (*Graph, error) {
 	g, err := freeze(meta, outputs, source)
-	if err == nil {
-		graph, err = g.marshal()
-	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("freeze graph: %w", err)
+		return nil, fmt.Errorf("freeze graph: %w", err)
 	}
-	return graph, g.outputNames(), nil
+	made := &Graph{Outputs: g.outputNames(), Sized: g.sized}
+	if made.Def, err = g.marshal(); err != nil {
+		return nil, fmt.Errorf("freeze graph: %w", err)
+	}
+	return made, nil
 }
 
 func freeze(meta *pb.MetaGraphDef, outputs []string, source Source) (*graph, error) {
@@ -68,6 +78,7 @@ func freeze(meta *pb.MetaGraphDef, outputs []string, source Source) (*graph, err
 	if source.Fuse {
 		g.fuse()
 		g.small()
+		g.cacheProducts()
 	}
 	if source.BFloat16 {
 		g.bfloat16()

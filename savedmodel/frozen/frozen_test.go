@@ -265,7 +265,7 @@ func TestFunctionsThatMustBeCalledAsTheyAre(t *testing.T) {
 		"takes 1 inputs, not 2":   model(nil, operation("again PartitionedCall image image", calls("body")), operation("result Relu image", nil)),
 		"uses the variable model": withTable(),
 	} {
-		if _, _, err := Make(meta, []string{"call:0"}, never); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Make(meta, []string{"call:0"}, never); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)
 		}
 	}

@@ -39,6 +39,7 @@ func (p port) String() string { return p.node.name + ":" + strconv.Itoa(p.index)
 type graph struct {
 	outputs []port
 	names   map[string]bool // that are taken
+	sized   bool            // see Graph
 }
 
 // unique makes a name out of one that may be taken.

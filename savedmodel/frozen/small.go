@@ -58,6 +58,9 @@ func joiningOf(n *node) (joining, bool) {
 	}
 	a := axes{rows: n.taps(1, height, down, kernel[0]), columns: n.taps(2, width, right, kernel[1]), kernelWidth: kernel[1]}
 	j := joining{positions: a.read()}
+	if len(j.positions) == 0 { // it sees nothing but padding
+		return joining{}, false
+	}
 	j.all = len(j.positions) == height*width
 	if pointwise {
 		return j, len(j.positions) == down*right

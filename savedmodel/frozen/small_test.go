@@ -81,9 +81,11 @@ func TestSmallConvolutionsBecomeProducts(t *testing.T) {
 		{4, 7, 1, 4, "SAME", 3, false}, // weights of 16 times 16 positions
 		{4, 1, 1, 4, "SAME", 0, false}, // many positions
 		{3, 1, 1, 5, "EXPLICIT", 1, false},
+		{1, 3, 4, 2, "EXPLICIT", 3, false}, // it sees padding alone
 	} {
 		t.Run(fmt.Sprintf("%d by %d, stride %d, %s", test.size, test.side, test.stride, test.padding), func(t *testing.T) {
-			n := convolution(test.size, test.side, test.stride, test.results, test.padding, 0, 0, 1, 1, 1, 1, 0, 0)
+			before := int64(test.before)
+			n := convolution(test.size, test.side, test.stride, test.results, test.padding, 0, 0, before, before, before, before, 0, 0)
 			j, ok := joiningOf(n)
 			if ok != test.product {
 				t.Fatalf("joiningOf: %t, want %t", ok, test.product)

@@ -65,6 +65,9 @@ func bench(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.IsSet(profileName) && c.String(profileName) == "" {
+		return usagef(c, "--%s needs a directory", profileName)
+	}
 	profiles, err := openProfiles(c.String(profileName))
 	if err != nil {
 		return err
@@ -128,7 +131,7 @@ func (b *bencher) run(c *cli.Context, session savedmodel.Options) error {
 	return nil
 }
 
-// measurePeak keeps the better one of several.
+// measurePeak keeps the best and the worst one of several.
 func (b *bencher) measurePeak(c *cli.Context, session savedmodel.Options) error {
 	peak, err := tfgo.MeasurePeak(c.Context, tfgo.Options{Threads: session.Threads, Precision: session.Precision}, peakTime)
 	if err != nil {
@@ -136,6 +139,9 @@ func (b *bencher) measurePeak(c *cli.Context, session savedmodel.Options) error 
 	}
 	if peak.FLOPS > b.result.peak.FLOPS {
 		b.result.peak = peak
+	}
+	if b.result.lowestPeak == 0 || peak.FLOPS < b.result.lowestPeak {
+		b.result.lowestPeak = peak.FLOPS
 	}
 	return nil
 }

@@ -27,10 +27,15 @@ type benchResult struct {
 
 	// What the fields above are made of.
 	peak           tfgo.Peak
+	lowestPeak     float64 // FLOP/s of the other times that the peak was measured
 	train, predict *benchmark.Measurement
 	frozen         error // why predict did not run from a frozen graph; nil if it did
 	profiles       *profiles
 }
+
+// steadyPeak is the least share of the highest peak that the lowest has on a
+// machine that does nothing else.
+const steadyPeak = 0.85
 
 // peakResult is what a product of matrices reaches.
 type peakResult struct {
@@ -211,6 +216,9 @@ func (r *benchResult) notes() string {
 		}
 	}
 	note("Peak: %s GFLOP/s, a product of two %dx%d matrices in %s.", figure(r.Peak.GFLOPS), r.Peak.Side, r.Peak.Side, r.Precision)
+	if lowest := r.lowestPeak / 1e9; lowest > 0 && lowest < steadyPeak*r.Peak.GFLOPS {
+		note("The machine's speed has changed meanwhile: the lowest peak was %s GFLOP/s. Let nothing else run, or take figures of one run only.", figure(lowest))
+	}
 	for _, task := range []struct {
 		name string
 		s    *speedResult

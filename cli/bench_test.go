@@ -50,6 +50,22 @@ type benchFigures struct {
 // The small model's operations an image: see savedmodel's TestProfileCountsWhatAModelComputes.
 const smallPredict, smallTrain = 86768e-9, 239136e-9
 
+// Who turns oneDNN off has it off everywhere.
+func TestBenchWithoutOneDNN(t *testing.T) {
+	prof := filepath.Join(t.TempDir(), "prof")
+	o := finish(t, process(t, []string{"bench", "--model", modeltest.Dir(t, modeltest.Small), "--train", "--predict",
+		"--steps", "1", "--batch-size", "2", "--profile", prof, "--quiet"}, "TF_ENABLE_ONEDNN_OPTS=0"))
+	if o.code != 0 {
+		t.Fatal(o)
+	}
+	for _, task := range []string{"train", "predict"} {
+		table, err := os.ReadFile(filepath.Join(prof, task+"-ops.csv"))
+		if err != nil || !strings.Contains(string(table), "Conv2D") || strings.Contains(string(table), "_Mkl") {
+			t.Errorf("%s: %v\n%s", task, err, table)
+		}
+	}
+}
+
 func TestBench(t *testing.T) {
 	o := must(t, "bench", "--model", modeltest.Dir(t, modeltest.Small), "--train", "--predict", "--batch-size", "3", "--steps", "4", "--quiet", "--json")
 	needFields(t, o, "model", "precision", "batch_size", "steps", "warm_up", "threads", "peak.gflop_per_second", "peak.side",

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -66,6 +67,12 @@ func traineeOf(c *cli.Context, model *savedmodel.Model) (pipeline.Saver, error) 
 	return features.NewHead(model)
 }
 
+// ofRun tells whether a model is a run's.
+func ofRun(dir string) bool {
+	_, err := os.Stat(runDir(filepath.Dir(filepath.Dir(dir))).config())
+	return err == nil
+}
+
 // featuresResult is what --json prints of features, in images.
 type featuresResult struct {
 	Computed int     `json:"computed"`
@@ -103,6 +110,9 @@ func (t *training) examples(c *cli.Context, model *savedmodel.Model) (train pipe
 	}
 	head := cmp.Or(strings.Join(t.info.Metadata.Head, ", "), "the head")
 	note(c, "training %s of %s, the backbone stays as it is", head, t.info.Dir)
+	if t.info.Metadata.Weights == "random" && !ofRun(t.info.Dir) {
+		note(c, "the backbone's weights were random when the model was exported: unless it was trained since, a head can learn next to nothing from it (residual export --weights imagenet)")
+	}
 	begun := time.Now()
 	t.features = &featuresResult{}
 	for _, split := range []struct {

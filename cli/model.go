@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -24,7 +27,7 @@ func inspectModel(c *cli.Context, signatures ...string) (*savedmodel.Info, saved
 	dir := c.String(modelFlag.Name)
 	info, err := savedmodel.Inspect(dir)
 	if err != nil {
-		return nil, session, ofUnfinished(err, dir)
+		return nil, session, ofMissing(err, dir)
 	}
 	session.Signatures = signatures
 	return info, session, needSignatures(info, signatures...)
@@ -42,13 +45,17 @@ func inspectArgument(c *cli.Context) (*savedmodel.Info, error) {
 		return nil, needFlag(c, modelFlag)
 	}
 	info, err := savedmodel.Inspect(dir)
-	return info, ofUnfinished(err, dir)
+	return info, ofMissing(err, dir)
 }
 
-// ofUnfinished says what to do about a run that has no model yet.
-func ofUnfinished(err error, dir string) error {
+// ofMissing says what to do about a model that is not there, or a run that has
+// none yet.
+func ofMissing(err error, dir string) error {
 	if err == nil {
 		return nil
+	}
+	if _, statErr := os.Stat(dir); errors.Is(statErr, fs.ErrNotExist) {
+		return fmt.Errorf("%w: residual export --out %s makes one", err, dir)
 	}
 	if state, stateErr := runDir(dir).progress(); stateErr != nil || state != unfinished {
 		return err

@@ -105,6 +105,7 @@ func trainUntil(c *cli.Context) (err error) {
 	}
 	watchers = append(watchers, guard{t.site})
 	t.options.Callbacks = append(watchers, t.options.Callbacks...)
+	describeSteps(c, t.info, t.options.WithDefaults())
 	if err := t.site.prepare(c, t, config); err != nil {
 		return err
 	}
@@ -320,7 +321,7 @@ func (t *training) report(c *cli.Context, r pipeline.Result, model string) error
 		rows = append(rows, []string{"features", t.features.String()})
 	}
 	rows = append(rows,
-		[]string{"speed", fmt.Sprintf("%.1f images/s in training, %s in all", r.ImagesPerSecond, r.Duration.Round(time.Second))},
+		[]string{"speed", fmt.Sprintf("%.1f images/s in training, %s with tests and checkpoints", r.ImagesPerSecond, r.Duration.Round(time.Second))},
 		[]string{"data", formatPercent(r.DataWait) + " of the time in training was waiting for it"},
 		[]string{"run", dir.String()},
 		[]string{"curve", dir.curve()},

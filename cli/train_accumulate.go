@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -15,6 +16,21 @@ import (
 // largestSide bounds the images that a network sees, in pixels, as python_export
 // does: a single larger one takes gigabytes.
 const largestSide = 4096
+
+// describeSteps says what a step or an epoch is where it is not what it is called.
+func describeSteps(c *cli.Context, info *savedmodel.Info, o pipeline.Options) {
+	if o.Accumulate > 1 {
+		note(c, "a step is %d batches of %d: %d images", o.Accumulate, o.BatchSize, o.Accumulate*o.BatchSize)
+	}
+	if len(o.UpsampleSchedule) == 0 {
+		return
+	}
+	var sizes []string
+	for _, factor := range o.UpsampleSchedule {
+		sizes = append(sizes, fmt.Sprintf("%dx%d", info.Metadata.Image.Width*factor, info.Metadata.Image.Height*factor))
+	}
+	note(c, "%s, at %s in turn; tests are at the model's own size", formatNumber(o.Epochs, "epoch"), strings.Join(sizes, ", "))
+}
 
 // checkAccumulation refuses --accumulate and --upsample-schedule where the model
 // has no signature for them, and a schedule that the run has no place for.

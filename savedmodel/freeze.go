@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 
 	"github.com/residual-go/residual/savedmodel/frozen"
@@ -136,13 +137,21 @@ func (m *Model) freeze(ctx context.Context, s signature) (*function, error) {
 	if err != nil {
 		return nil, err
 	}
+	size := len(graph.Def)
 	f := &function{outputs: map[string]string{}, sized: graph.Sized}
 	for i, output := range s.public.Outputs {
 		f.outputs[output.Name] = graph.Outputs[i]
 	}
 	f.session, err = tfgo.NewSession(graph.Def, tfgo.Options{Threads: m.options.Threads, Optimized: true})
+	if graph.Def = nil; size > largeGraph {
+		debug.FreeOSMemory() // several copies of the weights
+	}
 	return f, err
 }
+
+// largeGraph is from how many bytes on giving memory back is worth the tenth of a
+// second that it takes.
+const largeGraph = 32 << 20
 
 // mayFreeze returns nil if frozen graphs are made at all, and otherwise why not.
 func (m *Model) mayFreeze() error {

@@ -47,7 +47,8 @@ type Bench struct {
 	Traces     int       // further steps whose operations are traced; 0 means 1
 	CPUProfile io.Writer // gets Go's CPU profile of the measured steps; nil means none
 
-	// OnStep hears of each step, before it: what for, the steps done, their number.
+	// OnStep hears of each step, before it, and of the end: what for, the steps
+	// done, their number, those that are traced included.
 	OnStep func(doing string, done, total int)
 }
 
@@ -93,6 +94,9 @@ func (b Bench) withDefaults() Bench {
 	return b
 }
 
+// all is how many steps are taken.
+func (b Bench) all() int { return WarmUp + b.Steps + b.Traces }
+
 func (b Bench) check() error {
 	for _, field := range []struct {
 		name  string
@@ -122,7 +126,7 @@ func (b Bench) Train(ctx context.Context) (*Measurement, error) {
 	steps := pipeline.Steps(ctx, last, repeated{batch, WarmUp + b.Steps}, o)
 	profile := b.profile()
 	defer profile.stop()
-	b.OnStep("train", 0, WarmUp+b.Steps)
+	b.OnStep("train", 0, b.all())
 	for step, err := range steps {
 		if err != nil {
 			return nil, err
@@ -135,9 +139,9 @@ func (b Bench) Train(ctx context.Context) (*Measurement, error) {
 				return nil, err
 			}
 		}
-		b.OnStep("train", step.Number, WarmUp+b.Steps)
+		b.OnStep("train", step.Number, b.all())
 	}
-	if err := b.finish(ctx, m, profile, last); err != nil {
+	if err := b.finish(ctx, m, profile, last, "train"); err != nil {
 		return nil, err
 	}
 	return m, nil
@@ -158,7 +162,7 @@ func (b Bench) Predict(ctx context.Context) (*Measurement, error) {
 		return nil, err
 	}
 	for step := range WarmUp + b.Steps {
-		b.OnStep("predict", step, WarmUp+b.Steps)
+		b.OnStep("predict", step, b.all())
 		if step == WarmUp {
 			if err := profile.start(); err != nil {
 				return nil, err
@@ -172,7 +176,7 @@ func (b Bench) Predict(ctx context.Context) (*Measurement, error) {
 			m.Times = append(m.Times, took)
 		}
 	}
-	if err := b.finish(ctx, m, profile, last); err != nil {
+	if err := b.finish(ctx, m, profile, last, "predict"); err != nil {
 		return nil, err
 	}
 	if m.Latency, err = b.latency(ctx); err != nil {
@@ -183,17 +187,19 @@ func (b Bench) Predict(ctx context.Context) (*Measurement, error) {
 
 // finish ends the measuring of steps, and traces some more. What tracing takes is
 // in none of the figures.
-func (b Bench) finish(ctx context.Context, m *Measurement, profile *cpuProfile, last *recorder) error {
+func (b Bench) finish(ctx context.Context, m *Measurement, profile *cpuProfile, last *recorder, doing string) error {
 	profile.stop()
 	m.Memory.stop()
 	m.Times.sort()
-	for range b.Traces {
+	for i := range b.Traces {
+		b.OnStep(doing, WarmUp+b.Steps+i, b.all())
 		ops, err := b.Model.Profile(ctx, last.name, last.inputs)
 		if err != nil {
 			return err
 		}
 		m.Traces = append(m.Traces, ops)
 	}
+	b.OnStep(doing, b.all(), b.all())
 	return nil
 }
 

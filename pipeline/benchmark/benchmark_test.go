@@ -81,7 +81,7 @@ func TestTrainMeasuresStepsAfterTheWarmUp(t *testing.T) {
 	if len(f.calls) != WarmUp+4 || len(m.Times) != 4 || !slices.IsSorted(m.Times) || m.Latency != nil {
 		t.Errorf("%d calls, times %v, latency %v", len(f.calls), m.Times, m.Latency)
 	}
-	if last != [2]int{WarmUp + 4, WarmUp + 4} {
+	if last != [2]int{WarmUp + 4 + 2, WarmUp + 4 + 2} {
 		t.Errorf("the last step told of is %v", last)
 	}
 	if len(f.profiled) != 2 || f.profiled[0] != "train image image" || len(m.Traces) != 2 {

@@ -84,7 +84,7 @@ func (w Work) plain() string {
 // few, what matters least goes first.
 func (w Work) live(p pace, width int) string {
 	verb, _, _ := strings.Cut(w.Doing, " ")
-	rate := field(p.rate() > 0, w.Amount(int64(p.rate()))+"/s", len("1023.99 KB/s"))
+	rate := field(p.rate() >= 1, w.Amount(int64(p.rate()))+"/s", len("1023.99 KB/s"))
 	if w.Total <= 0 {
 		return longest(width, strings.TrimRight(w.plain()+"  "+rate, " "), w.plain(), verb+": "+w.Amount(w.Done))
 	}

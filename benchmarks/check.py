@@ -27,7 +27,7 @@ class Check:
     name: str
     what: str
     floor: float
-    """The least median of the ratios. PROVISIONAL: from a machine that did other work too."""
+    """The least median of the ratios, which holds on Zen 3 and Zen 4 (docs/performance.md)."""
     fast: list[str]
     plain: list[str]
     steps: int

@@ -40,6 +40,7 @@ var arrows = []arrow{
 	{"pipeline/benchmark", "pipeline pipeline/dataset pipeline/imagefile tfgo/tensor tfgo/trace", "it measures what pipeline drives, TensorFlow or not"},
 	{"pipeline/callback", "pipeline pipeline/plot", "callbacks watch: they hear events and nothing else"},
 	{"pipeline/features", "internal/disk pipeline pipeline/dataset tfgo/tensor", "it stands before the loop, which knows nothing of it: a model and data like others"},
+	{"pipeline/serving", "pipeline tfgo/tensor", "requests are answered by what pipeline drives, TensorFlow or not"},
 	{"cli", "internal/disk pipeline pipeline/benchmark pipeline/callback pipeline/checkpoint pipeline/dataset pipeline/features pipeline/imagefile pipeline/plot savedmodel tfgo tfgo/tensor tfgo/trace", "it joins the rooms"},
 	{"cli/residual", "cli", "main is about 15 lines"},
 	{"benchmarks/worker", "pipeline pipeline/dataset pipeline/imagefile savedmodel tfgo tfgo/tensor", "it is a program such as a user writes"},

@@ -8,6 +8,20 @@ import (
 	"github.com/residual-go/residual/tfgo/tensor"
 )
 
+// PredictShape returns the shape of the images that a model predicts for,
+// [H,W,C].
+func PredictShape(model Model) ([]int, error) {
+	sig, err := signature(model, PredictSignature, []string{imagesInput}, []string{probabilitiesOutput})
+	if err != nil {
+		return nil, err
+	}
+	images, _ := tensor.Find(sig.Inputs, imagesInput)
+	if len(images.Shape) != 4 || images.DType != tensor.Uint8 || slices.Contains(images.Shape[1:], tensor.AnySize) {
+		return nil, fmt.Errorf("check signature %q: %q is %v %v, not uint8 [N,H,W,C] of one size", PredictSignature, imagesInput, images.DType, images.Shape)
+	}
+	return images.Shape[1:], nil
+}
+
 // Predict returns a model's probabilities for a batch of images, uint8
 // [N,H,W,C]: a row for each image, a column for each class.
 func Predict(ctx context.Context, model Model, images tensor.Tensor) ([][]float32, error) {

@@ -65,7 +65,7 @@ def picture(result: dict, path: Path) -> None:
         if wanted:
             axes.plot(wanted, place, "|", color="#d62728", markersize=12, markeredgewidth=2)
     axes.set_xscale("log")
-    ticks = [0.7, 0.8, 1, 1.2, 1.5, 2, 3, 5, 10]
+    ticks = [0.7, 0.85, 1, 1.2, 1.5, 2, 3, 5, 10]
     largest = max(max(ratios) for _, ratios, _ in rows)
     ticks = [tick for tick in ticks if tick < largest * 1.2]
     axes.set_xticks(ticks, [f"{tick:g}x" for tick in ticks], fontsize=8)

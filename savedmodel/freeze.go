@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"sync"
 
+	"golang.org/x/sys/cpu"
+
 	"github.com/residual-go/residual/savedmodel/frozen"
 	"github.com/residual-go/residual/tfgo"
 	"github.com/residual-go/residual/tfgo/tensor"
@@ -174,7 +176,10 @@ var onlyCPUs = sync.OnceValue(func() error {
 
 var (
 	fuses         = sync.OnceValue(func() bool { return tfgo.OneDNN() && frozen.Fuses(runOnce) })
-	fusesBFloat16 = sync.OnceValue(func() bool { return tfgo.OneDNN() && frozen.FusesBFloat16(runOnce) })
+	fusesBFloat16 = sync.OnceValue(func() bool {
+		// To ask TensorFlow 2.18 without AVX-512 ends the process.
+		return tfgo.OneDNN() && cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && frozen.FusesBFloat16(runOnce)
+	})
 )
 
 // runOnce computes tensors of a graph without inputs.

@@ -27,7 +27,7 @@ type benchResult struct {
 
 	// What the fields above are made of.
 	peak           tfgo.Peak
-	lowestPeak     float64 // FLOP/s of the other times that the peak was measured
+	lowestPeak     float64 // FLOP/s at the worst of all times that it was measured
 	train, predict *benchmark.Measurement
 	frozen         error // why predict did not run from a frozen graph; nil if it did
 	profiles       *profiles

@@ -49,7 +49,7 @@ func (m *Model) frozen(ctx context.Context, name string, s signature, inputs map
 	}
 	m.freezer.mu.Lock()
 	defer m.freezer.mu.Unlock()
-	kind := batchKind{name, fewImages(inputs)}
+	kind := batchKind{name, s.hasFew(inputs)}
 	f, ok := m.freezer.functions[kind]
 	if !ok {
 		var err error
@@ -87,9 +87,11 @@ func (m *Model) Frozen(name string) error {
 	return f.err
 }
 
-func fewImages(inputs map[string]tensor.Tensor) bool {
-	for _, input := range inputs {
-		if shape := input.Shape(); len(shape) > 0 {
+// hasFew tells whether a batch is of few images, by the first input that is no
+// scalar.
+func (s signature) hasFew(inputs map[string]tensor.Tensor) bool {
+	for _, input := range s.public.Inputs {
+		if shape := inputs[input.Name].Shape(); len(shape) > 0 {
 			return shape[0] <= frozen.FewImages
 		}
 	}

@@ -194,6 +194,10 @@ func (b *Batcher) enqueue(r *request) error {
 func (b *Batcher) drop(r *request) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.remove(r)
+}
+
+func (b *Batcher) remove(r *request) {
 	if i := slices.Index(b.queue, r); i >= 0 {
 		b.queue = slices.Delete(b.queue, i, i+1)
 		b.waiting -= r.count - r.taken
@@ -268,7 +272,11 @@ func (b *Batcher) lingers() bool {
 	if left <= 0 {
 		return false
 	}
-	time.AfterFunc(left, b.changed.Broadcast)
+	time.AfterFunc(left, func() {
+		b.mu.Lock() // until the worker waits: it would miss what comes before
+		defer b.mu.Unlock()
+		b.changed.Broadcast()
+	})
 	return true
 }
 
@@ -315,7 +323,8 @@ func (b *Batcher) compute(parts []part) (n int, err error) {
 	defer b.mu.Unlock()
 	for _, p := range parts {
 		if err != nil {
-			b.giveUp(p.request, err)
+			b.remove(p.request)
+			p.fail(err)
 			continue
 		}
 		copy(p.rows[p.first:], rows[:p.count])
@@ -325,15 +334,6 @@ func (b *Batcher) compute(parts []part) (n int, err error) {
 		}
 	}
 	return n, err
-}
-
-// giveUp ends a request, of which a part may still wait.
-func (b *Batcher) giveUp(r *request, err error) {
-	if i := slices.Index(b.queue, r); i >= 0 {
-		b.queue = slices.Delete(b.queue, i, i+1)
-		b.waiting -= r.count - r.taken
-	}
-	r.fail(err)
 }
 
 func (r *request) fail(err error) {

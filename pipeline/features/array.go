@@ -154,9 +154,9 @@ func isFile(path string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// row copies some bytes of the values. A file that was cut short since it was
+// rows copies the chosen rows of size bytes. A file that was cut short since it was
 // mapped, and a disk that fails, are errors, not the end of the process.
-func (a *array) row(to []byte, start, size int) (_ []byte, err error) {
+func (a *array) rows(chosen []int, size int) (copied []byte, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if fault := recover(); fault != nil {
@@ -166,7 +166,11 @@ func (a *array) row(to []byte, start, size int) (_ []byte, err error) {
 			err = fmt.Errorf("%s can no longer be read: %v", arrayName, fault)
 		}
 	}()
-	return append(to, a.values[start:][:size]...), nil
+	copied = make([]byte, 0, len(chosen)*size)
+	for _, row := range chosen {
+		copied = append(copied, a.values[row*size:][:size]...)
+	}
+	return copied, nil
 }
 
 func (a *array) check(want about) error {

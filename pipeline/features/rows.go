@@ -74,12 +74,12 @@ func (r *Rows) Batches(ctx context.Context, o dataset.BatchOptions) iter.Seq2[da
 
 // gather copies the rows of the chosen examples.
 func (r *Rows) gather(chosen []int) (batch dataset.Batch, err error) {
-	size := r.width * tensor.Float32.Size()
-	features, labels := make([]byte, 0, len(chosen)*size), make([]int64, len(chosen))
+	features, err := r.array.rows(chosen, r.width*tensor.Float32.Size())
+	if err != nil {
+		return dataset.Batch{}, fmt.Errorf("read features: %w", err)
+	}
+	labels := make([]int64, len(chosen))
 	for i, example := range chosen {
-		if features, err = r.array.row(features, example*size, size); err != nil {
-			return dataset.Batch{}, fmt.Errorf("read features: %w", err)
-		}
 		labels[i] = int64(r.source.Label(example))
 	}
 	batch.Examples = chosen

@@ -1,7 +1,5 @@
 package frozen
 
-import attrs "github.com/wamuir/graft/tensorflow/core/framework/attr_value_go_proto"
-
 // FewImages is the largest batch for which oneDNN's matrix products take other
 // layouts of their weights than for larger ones, on processors with AVX2
 // (docs/log.md). An operation keeps its weights in the layout that suited its
@@ -30,6 +28,6 @@ func (g *graph) cacheProducts() {
 	}
 	g.sized = inProducts > inConvolutions
 	for _, n := range fused {
-		n.attrs["is_filter_const"] = &attrs.AttrValue{Value: &attrs.AttrValue_B{B: g.sized}}
+		n.attrs["is_filter_const"] = boolAttr(g.sized)
 	}
 }

@@ -79,7 +79,7 @@ func (g *graph) fuse() {
 func (g *graph) fused(x *node, kind product, bias port) *node {
 	fused := &node{name: x.name, op: kind.fused, attrs: maps.Clone(x.attrs), inputs: []port{x.inputs[0], x.inputs[1], bias}}
 	fused.attrs["_kernel"] = kernel
-	fused.attrs["is_filter_const"] = &attrs.AttrValue{Value: &attrs.AttrValue_B{B: true}}
+	fused.attrs["is_filter_const"] = boolAttr(true)
 	fused.attrs["fused_ops"] = stringsAttr()
 	delete(fused.attrs, "grad_a")
 	delete(fused.attrs, "grad_b")

@@ -168,6 +168,10 @@ func stringsAttr(values ...string) *attrs.AttrValue {
 	return &attrs.AttrValue{Value: &attrs.AttrValue_List{List: list}}
 }
 
+func boolAttr(value bool) *attrs.AttrValue {
+	return &attrs.AttrValue{Value: &attrs.AttrValue_B{B: value}}
+}
+
 func intAttr(value int64) *attrs.AttrValue {
 	return &attrs.AttrValue{Value: &attrs.AttrValue_I{I: value}}
 }

@@ -72,7 +72,7 @@ func (o *output) Write(data []byte) (int, error) {
 func newApp(stdout, stderr io.Writer) *cli.App {
 	app := &cli.App{
 		Name:                  "residual",
-		Usage:                 "train, evaluate and ask TensorFlow image classifiers",
+		Usage:                 "train, evaluate and serve TensorFlow image classifiers",
 		CustomAppHelpTemplate: appHelp,
 		Version:               version(),
 		Writer:                stdout,
@@ -82,6 +82,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			trainCommand(),
 			evaluateCommand(),
 			predictCommand(),
+			serveCommand(),
 			summaryCommand(),
 			inspectCommand(),
 			plotCommand(),

@@ -40,8 +40,9 @@ var arrows = []arrow{
 	{"pipeline/benchmark", "pipeline pipeline/dataset pipeline/imagefile tfgo/tensor tfgo/trace", "it measures what pipeline drives, TensorFlow or not"},
 	{"pipeline/callback", "pipeline pipeline/plot", "callbacks watch: they hear events and nothing else"},
 	{"pipeline/features", "internal/disk pipeline pipeline/dataset tfgo/tensor", "it stands before the loop, which knows nothing of it: a model and data like others"},
-	{"pipeline/serving", "pipeline tfgo/tensor", "requests are answered by what pipeline drives, TensorFlow or not"},
-	{"cli", "internal/disk pipeline pipeline/benchmark pipeline/callback pipeline/checkpoint pipeline/dataset pipeline/features pipeline/imagefile pipeline/plot savedmodel tfgo tfgo/tensor tfgo/trace", "it joins the rooms"},
+	{"pipeline/serving/tensorjson", "tfgo/tensor", "it reads text, whoever asks"},
+	{"pipeline/serving", "pipeline pipeline/imagefile pipeline/serving/tensorjson tfgo/tensor", "requests are answered by what pipeline drives, TensorFlow or not"},
+	{"cli", "internal/disk pipeline pipeline/benchmark pipeline/callback pipeline/checkpoint pipeline/dataset pipeline/features pipeline/imagefile pipeline/plot pipeline/serving savedmodel tfgo tfgo/tensor tfgo/trace", "it joins the rooms"},
 	{"cli/residual", "cli", "main is about 15 lines"},
 	{"benchmarks/worker", "pipeline pipeline/dataset pipeline/imagefile savedmodel tfgo tfgo/tensor", "it is a program such as a user writes"},
 }
@@ -59,6 +60,7 @@ var owners = []owner{
 	// Generated messages, pure Go.
 	{"github.com/wamuir/graft/tensorflow/", "tfgo tfgo/trace savedmodel savedmodel/bundle savedmodel/frozen pipeline/callback pipeline/serving", "only these read and write TensorFlow's files and messages"},
 	{"github.com/urfave/cli/", "cli", "cli is the only room that reads arguments"},
+	{"google.golang.org/grpc", "pipeline/serving cli", "only serving speaks it; cli makes the server"},
 	{"github.com/disintegration/imaging", "pipeline/imagefile", "it panics on damaged files: imagefile decodes before"},
 }
 

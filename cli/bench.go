@@ -72,7 +72,7 @@ func bench(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	model, err := savedmodel.Open(info.Dir, session)
+	model, err := info.Open(session)
 	if err != nil {
 		return err
 	}

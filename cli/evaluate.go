@@ -52,7 +52,7 @@ func evaluate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	model, err := savedmodel.Open(info.Dir, session)
+	model, err := info.Open(session)
 	if err != nil {
 		return err
 	}

@@ -116,3 +116,22 @@ func (f *factors) Get() any { return f }
 func (f *factors) kind() string {
 	return fmt.Sprintf("whole numbers from 1 to %d with commas (3,5,7), or none", largestFactor)
 }
+
+// texts is a flag that may be given several times.
+type texts []string
+
+func (t *texts) Set(text string) error {
+	*t = append(*t, text)
+	return nil
+}
+
+func (t *texts) String() string { return strings.Join(*t, ", ") }
+
+// givenTexts returns what a flag of texts was given.
+func givenTexts(c *cli.Context, name string) []string {
+	given, ok := c.Generic(name).(*texts)
+	if !ok {
+		return nil
+	}
+	return *given
+}

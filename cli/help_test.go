@@ -9,7 +9,7 @@ import (
 
 // commands are all commands that do something.
 var commands = []string{
-	"export", "train", "evaluate", "predict", "summary", "inspect", "plot",
+	"export", "train", "evaluate", "predict", "serve", "summary", "inspect", "plot",
 	"data preview", "data download", "data unpack", "checkpoints list", "checkpoints export", "bench", "doctor",
 }
 

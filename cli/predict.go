@@ -6,7 +6,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/residual-go/residual/pipeline"
-	"github.com/residual-go/residual/savedmodel"
 )
 
 const topName = "top"
@@ -48,7 +47,7 @@ func predict(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	model, err := savedmodel.Open(info.Dir, session)
+	model, err := info.Open(session)
 	if err != nil {
 		return err
 	}

@@ -78,7 +78,7 @@ func trainUntil(c *cli.Context) (err error) {
 		return t.reportFinished(c)
 	}
 	t.options.Checkpoints.Now = askedFor
-	model, err := savedmodel.Open(t.info.Dir, t.session)
+	model, err := t.info.Open(t.session)
 	if err != nil {
 		return err
 	}

@@ -99,7 +99,7 @@ func newEvaluator(model Model, data Data, o EvaluateOptions) (*evaluator, error)
 		return nil, fmt.Errorf("evaluate model: there are no examples")
 	}
 	_, err := signature(model, EvaluateSignature,
-		[]string{imagesInput, labelsInput},
+		[]string{ImagesInput, labelsInput},
 		[]string{lossSumOutput, correctOutput, predictionsOutput})
 	if err != nil {
 		return nil, err
@@ -118,7 +118,7 @@ func newEvaluator(model Model, data Data, o EvaluateOptions) (*evaluator, error)
 
 func (e *evaluator) batch(ctx context.Context, batch dataset.Batch) error {
 	outputs, err := e.model.Call(ctx, EvaluateSignature, map[string]tensor.Tensor{
-		imagesInput: batch.Images,
+		ImagesInput: batch.Images,
 		labelsInput: batch.Labels,
 	})
 	if err != nil {

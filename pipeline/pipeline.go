@@ -41,7 +41,7 @@ const (
 	EvaluateSignature   = "evaluate"
 	PredictSignature    = "serving_default"
 
-	imagesInput         = "images"           // uint8 [N,H,W,C]
+	ImagesInput         = "images"           // uint8 [N,H,W,C]
 	labelsInput         = "labels"           // int64 [N]
 	learningRateInput   = "learning_rate"    // float32 []
 	microBatchSizeInput = "micro_batch_size" // int64 []
@@ -53,7 +53,7 @@ const (
 	correctOutput       = "correct"       // int64 []
 	gradNormOutput      = "grad_norm"     // float32 []
 	predictionsOutput   = "predictions"   // int64 [N]
-	probabilitiesOutput = "probabilities" // float32 [N,classes]
+	ProbabilitiesOutput = "probabilities" // float32 [N,classes]
 )
 
 // Model has functions that are called by name.

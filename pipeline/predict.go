@@ -11,13 +11,13 @@ import (
 // PredictShape returns the shape of the images that a model predicts for,
 // [H,W,C].
 func PredictShape(model Model) ([]int, error) {
-	sig, err := signature(model, PredictSignature, []string{imagesInput}, []string{probabilitiesOutput})
+	sig, err := signature(model, PredictSignature, []string{ImagesInput}, []string{ProbabilitiesOutput})
 	if err != nil {
 		return nil, err
 	}
-	images, _ := tensor.Find(sig.Inputs, imagesInput)
+	images, _ := tensor.Find(sig.Inputs, ImagesInput)
 	if len(images.Shape) != 4 || images.DType != tensor.Uint8 || slices.Contains(images.Shape[1:], tensor.AnySize) {
-		return nil, fmt.Errorf("check signature %q: %q is %v %v, not uint8 [N,H,W,C] of one size", PredictSignature, imagesInput, images.DType, images.Shape)
+		return nil, fmt.Errorf("check signature %q: %q is %v %v, not uint8 [N,H,W,C] of one size", PredictSignature, ImagesInput, images.DType, images.Shape)
 	}
 	return images.Shape[1:], nil
 }
@@ -28,21 +28,30 @@ func Predict(ctx context.Context, model Model, images tensor.Tensor) ([][]float3
 	if len(images.Shape()) == 0 {
 		return nil, fmt.Errorf("predict: images have shape %v, not [N,H,W,C]", images.Shape())
 	}
-	if _, err := signature(model, PredictSignature, []string{imagesInput}, []string{probabilitiesOutput}); err != nil {
+	if _, err := signature(model, PredictSignature, []string{ImagesInput}, []string{ProbabilitiesOutput}); err != nil {
 		return nil, err
 	}
-	outputs, err := model.Call(ctx, PredictSignature, map[string]tensor.Tensor{imagesInput: images})
+	outputs, err := model.Call(ctx, PredictSignature, map[string]tensor.Tensor{ImagesInput: images})
 	if err != nil {
 		return nil, fmt.Errorf("predict: %w", err)
 	}
-	probabilities := outputs[probabilitiesOutput]
+	return Probabilities(outputs, images.Shape()[0])
+}
+
+// Probabilities returns what PredictSignature gave for n images: a row for each
+// image, a column for each class.
+func Probabilities(outputs map[string]tensor.Tensor, n int) ([][]float32, error) {
+	probabilities := outputs[ProbabilitiesOutput]
 	values, err := tensor.Values[float32](probabilities)
 	if err != nil {
 		return nil, fmt.Errorf("predict: %w", err)
 	}
 	shape := probabilities.Shape()
-	if len(shape) != 2 || shape[0] != images.Shape()[0] || shape[1] == 0 {
-		return nil, fmt.Errorf("predict: %q has shape %v for %d images", probabilitiesOutput, shape, images.Shape()[0])
+	if len(shape) != 2 || shape[0] != n || shape[1] == 0 && n > 0 {
+		return nil, fmt.Errorf("predict: %q has shape %v for %d images", ProbabilitiesOutput, shape, n)
+	}
+	if n == 0 {
+		return nil, nil
 	}
 	return slices.Collect(slices.Chunk(values, shape[1])), nil
 }

@@ -164,7 +164,7 @@ func newTrainer(model Model, data Data, o Options) (*trainer, error) {
 	if data.Len() == 0 {
 		return nil, fmt.Errorf("train model: there are no examples")
 	}
-	feeds := []string{imagesInput, labelsInput, learningRateInput, seedInput}
+	feeds := []string{ImagesInput, labelsInput, learningRateInput, seedInput}
 	if o.Signature() == AccumulateSignature {
 		feeds = append(feeds, microBatchSizeInput, UpsampleInput)
 	}
@@ -238,7 +238,7 @@ func (t *trainer) step(ctx context.Context, batch dataset.Batch, rate float64) (
 		return Step{}, err
 	}
 	inputs := map[string]tensor.Tensor{
-		imagesInput:         batch.Images,
+		ImagesInput:         batch.Images,
 		labelsInput:         batch.Labels,
 		learningRateInput:   tensor.Scalar(float32(rate)),
 		microBatchSizeInput: tensor.Scalar(int64(t.options.BatchSize)),

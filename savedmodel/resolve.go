@@ -33,6 +33,24 @@ func Resolve(dir string) (string, error) {
 	return "", fmt.Errorf("find model: %q holds no %s, no numbered version and no run's model/1", dir, graphFile)
 }
 
+// ResolveVersions tells whether dir stands for a folder of numbered versions, as Resolve
+// understands it, and which folder that is. Otherwise it is a model by itself.
+func ResolveVersions(dir string) (folder string, numbered bool, err error) {
+	model, err := Resolve(dir)
+	if err != nil {
+		return "", false, err
+	}
+	for _, candidate := range []string{dir, filepath.Join(dir, "model")} {
+		if model == candidate {
+			return "", false, nil
+		}
+		if _, ok := highestVersion(candidate); ok {
+			return candidate, true, nil
+		}
+	}
+	return "", false, nil
+}
+
 func isModel(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, graphFile))
 	return err == nil

@@ -25,6 +25,8 @@ import (
 	"slices"
 	"strings"
 
+	pb "github.com/wamuir/graft/tensorflow/core/protobuf/for_core_protos_go_proto"
+
 	"github.com/residual-go/residual/tfgo"
 	"github.com/residual-go/residual/tfgo/tensor"
 )
@@ -64,16 +66,21 @@ func Open(dir string, o Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	return info.Open(o)
+}
+
+// Open loads the model that was inspected.
+func (i *Info) Open(o Options) (*Model, error) {
 	for _, name := range o.Signatures {
-		if _, ok := info.signatures[name]; !ok {
-			return nil, fmt.Errorf("open model: %s has no signature %q, only %s", info.Dir, name, strings.Join(info.SignatureNames(), ", "))
+		if _, ok := i.signatures[name]; !ok {
+			return nil, fmt.Errorf("open model: %s has no signature %q, only %s", i.Dir, name, strings.Join(i.SignatureNames(), ", "))
 		}
 	}
-	session, err := info.load(o)
+	session, err := i.load(o)
 	if err != nil {
 		return nil, err
 	}
-	return &Model{info: info, session: session, options: o}, nil
+	return &Model{info: i, session: session, options: o}, nil
 }
 
 // Close frees the model's memory.
@@ -92,6 +99,12 @@ func (m *Model) Signature(name string) (tensor.Signature, bool) {
 		return tensor.Signature{}, false
 	}
 	return m.info.Signature(name)
+}
+
+// SignatureDef returns what the model's file says of a function; nil if there is
+// none of that name. It must not be changed.
+func (m *Model) SignatureDef(name string) *pb.SignatureDef {
+	return m.info.graph.GetSignatureDef()[name]
 }
 
 func (m *Model) has(name string) bool {

@@ -153,7 +153,7 @@ func (c Cache) compute(ctx context.Context, w *writer, model Model, data Source)
 		if err != nil {
 			return err
 		}
-		outputs, err := model.Call(ctx, ComputeSignature, map[string]tensor.Tensor{imagesInput: batch.Images})
+		outputs, err := model.Call(ctx, ComputeSignature, map[string]tensor.Tensor{ImagesInput: batch.Images})
 		if err != nil {
 			return err
 		}

@@ -38,7 +38,7 @@ const (
 	EvaluateSignature = "evaluate_head"
 
 	featuresName = "features" // float32 [N,features]
-	imagesInput  = "images"   // uint8 [N,H,W,C]
+	ImagesInput  = "images"   // uint8 [N,H,W,C]
 )
 
 // Signatures lists them.
@@ -74,7 +74,7 @@ func (h *Head) Signature(name string) (tensor.Signature, bool) {
 	s.Inputs = slices.Clone(s.Inputs)
 	for i := range s.Inputs {
 		if s.Inputs[i].Name == featuresName {
-			s.Inputs[i].Name = imagesInput
+			s.Inputs[i].Name = ImagesInput
 		}
 	}
 	return s, ok
@@ -88,7 +88,7 @@ func (h *Head) Call(ctx context.Context, name string, inputs map[string]tensor.T
 	}
 	renamed := make(map[string]tensor.Tensor, len(inputs))
 	for input, value := range inputs {
-		if input == imagesInput {
+		if input == ImagesInput {
 			input = featuresName
 		}
 		renamed[input] = value

@@ -106,6 +106,20 @@ func decode(data []byte) (*image.NRGBA, error) {
 	return opaque(img)
 }
 
+// Size returns the width and height that a JPEG or PNG image announces, MaxPixels at
+// most. It reads only the header: the rest may still be damaged.
+func Size(data []byte) (image.Point, error) {
+	k, err := kindOf(data)
+	var size image.Point
+	if err == nil {
+		size, err = k.size(bytes.NewReader(data))
+	}
+	if err != nil {
+		return image.Point{}, fmt.Errorf("decode image: %w", err)
+	}
+	return size, nil
+}
+
 // kind is a file format.
 type kind struct {
 	name   string

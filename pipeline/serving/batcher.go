@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +16,8 @@ import (
 
 // BatchOptions says how requests are joined. The zero value is fine.
 type BatchOptions struct {
+	// Signature is the function that is called; "" means serving_default.
+	Signature string
 	// MaxBatch is how many images are computed at once at most; 0 means 64.
 	MaxBatch int
 	// MaxWaiting is how many images may wait; 0 means 16 batches. A request that
@@ -32,6 +36,7 @@ type BatchOptions struct {
 }
 
 func (o BatchOptions) withDefaults() BatchOptions {
+	o.Signature = cmp.Or(o.Signature, pipeline.PredictSignature)
 	o.MaxBatch = cmp.Or(o.MaxBatch, 64)
 	o.MaxWaiting = cmp.Or(o.MaxWaiting, 16*o.MaxBatch)
 	o.Workers = cmp.Or(o.Workers, 1)
@@ -56,13 +61,14 @@ func (o BatchOptions) check() error {
 	return nil
 }
 
-// Batcher joins requests into batches. Its methods may be called from several
-// goroutines.
+// Batcher joins calls of a model's function into batches. Its methods may be
+// called from several goroutines.
 type Batcher struct {
-	model   pipeline.Model
-	options BatchOptions
-	shape   []int // of an image
-	sizes   []int // that batches may have, descending
+	model     pipeline.Model
+	options   BatchOptions
+	signature tensor.Signature
+	joins     bool  // calls are joined, rather than only put in a row
+	sizes     []int // that batches may have, descending
 
 	mu      sync.Mutex
 	changed sync.Cond // of the queue, or closed
@@ -72,17 +78,25 @@ type Batcher struct {
 	workers sync.WaitGroup
 }
 
-// request is what one call of Predict asks for.
+// request is one call.
 type request struct {
 	ctx     context.Context
-	images  []byte
-	count   int // of images
+	inputs  tensors
+	kind    string // only calls of one kind are joined
+	count   int    // of images; 1 where calls are not joined
 	arrived time.Time
-	taken   int           // images that batches have taken
-	missing int           // images without a result
-	rows    [][]float32   // the results
+	taken   int // images that batches have taken
+	missing int // images without a result
+	results []result
+	outputs tensors
 	err     error         // instead
-	done    chan struct{} // closed when there is a result or an error
+	done    chan struct{} // closed when there are outputs or an error
+}
+
+// result is what a batch gave for some images of a request.
+type result struct {
+	first   int
+	outputs tensors
 }
 
 // part is some images of a request, in a batch.
@@ -91,18 +105,24 @@ type part struct {
 	first, count int
 }
 
-// NewBatcher starts the workers. The model must give probabilities, float32
-// [N,classes], for images, uint8 [N,H,W,C].
+// NewBatcher starts the workers. Calls are joined if all inputs and outputs of
+// the function begin with a free dimension, that of the images; otherwise they are
+// computed one after the other.
 func NewBatcher(model pipeline.Model, o BatchOptions) (*Batcher, error) {
 	o = o.withDefaults()
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	shape, err := pipeline.PredictShape(model)
-	if err != nil {
-		return nil, err
+	sig, ok := model.Signature(o.Signature)
+	if !ok {
+		return nil, fmt.Errorf("find signature %q: %w", o.Signature, pipeline.ErrNoSignature)
 	}
-	b := &Batcher{model: model, options: o, shape: shape, sizes: batchSizes(o.MaxBatch)}
+	for _, s := range slices.Concat(sig.Inputs, sig.Outputs) {
+		if s.DType.Size() == 0 {
+			return nil, fmt.Errorf("check signature %q: %s: tensors of that type are not served", o.Signature, s)
+		}
+	}
+	b := &Batcher{model: model, options: o, signature: sig, joins: joinable(sig), sizes: batchSizes(o.MaxBatch)}
 	b.changed.L = &b.mu
 	for range o.Workers {
 		b.workers.Go(b.work)
@@ -125,14 +145,15 @@ func batchSizes(most int) []int {
 }
 
 // Warm computes a batch of each size, the largest first, so that no request waits
-// for what a model does only once.
+// for what a model does only once. Where images may have several sizes, it does
+// nothing.
 func (b *Batcher) Warm(ctx context.Context) error {
 	for _, n := range b.sizes {
-		images, err := tensor.FromBytes(tensor.Uint8, make([]byte, n*b.imageSize()), append([]int{n}, b.shape...)...)
-		if err != nil {
+		inputs, ok, err := zeros(b.signature.Inputs, n)
+		if !ok || err != nil {
 			return err
 		}
-		if _, err := pipeline.Predict(ctx, b.model, images); err != nil {
+		if _, err := b.model.Call(ctx, b.options.Signature, inputs); err != nil {
 			return fmt.Errorf("warm up with %d images: %w", n, err)
 		}
 	}
@@ -146,30 +167,77 @@ func (b *Batcher) Waiting() int {
 	return b.waiting
 }
 
-// Predict returns the probabilities for images, uint8 [N,H,W,C]: a row for each.
-// ErrOverloaded and ErrClosed may be in the error's chain, and the context's
-// error where that ended first.
+// Predict returns the probabilities for images, uint8 [N,H,W,C]: a row for each,
+// a column for each class. It is Call for models of that signature.
 func (b *Batcher) Predict(ctx context.Context, images tensor.Tensor) ([][]float32, error) {
-	if images.DType() != tensor.Uint8 || len(images.Shape()) != 1+len(b.shape) || !slices.Equal(images.Shape()[1:], b.shape) {
-		return nil, fmt.Errorf("predict: images are %v %v, the model takes uint8 %v", images.DType(), images.Shape(), append([]int{tensor.AnySize}, b.shape...))
+	outputs, err := b.Call(ctx, tensors{pipeline.ImagesInput: images})
+	if err != nil {
+		return nil, err
 	}
-	r := &request{
-		ctx: ctx, images: images.Bytes(), count: images.Shape()[0], missing: images.Shape()[0],
-		rows: make([][]float32, images.Shape()[0]), arrived: time.Now(), done: make(chan struct{}),
+	return pipeline.Probabilities(outputs, images.Shape()[0])
+}
+
+// Call calls the function with inputs by name and returns its outputs.
+// ErrOverloaded, ErrClosed and ErrInput may be in the error's chain, and the
+// context's error where that ended first.
+func (b *Batcher) Call(ctx context.Context, inputs map[string]tensor.Tensor) (map[string]tensor.Tensor, error) {
+	r, err := b.newRequest(ctx, inputs)
+	if err != nil {
+		return nil, fmt.Errorf("predict: %w", err)
 	}
 	if r.count == 0 {
-		return r.rows, nil
+		outputs, ok, err := zeros(b.signature.Outputs, 0)
+		if err == nil && !ok {
+			err = fmt.Errorf("predict: %w: there is no image", ErrInput)
+		}
+		return outputs, err
 	}
 	if err := b.enqueue(r); err != nil {
 		return nil, fmt.Errorf("predict: %w", err)
 	}
 	select {
 	case <-r.done:
-		return r.rows, r.err
+		return r.outputs, r.err
 	case <-ctx.Done():
 		b.drop(r)
 		return nil, fmt.Errorf("predict: %w", context.Cause(ctx))
 	}
+}
+
+func (b *Batcher) newRequest(ctx context.Context, inputs tensors) (*request, error) {
+	for _, s := range b.signature.Inputs {
+		input, ok := inputs[s.Name]
+		if !ok {
+			return nil, errorf(ErrInput, "%s is missing", s)
+		}
+		if err := s.Check(input); err != nil {
+			return nil, errorf(ErrInput, "%w", err)
+		}
+	}
+	if len(inputs) > len(b.signature.Inputs) {
+		return nil, errorf(ErrInput, "there are only the inputs %s", strings.Join(tensor.Names(b.signature.Inputs), ", "))
+	}
+	r := &request{ctx: ctx, inputs: inputs, count: 1, arrived: time.Now(), done: make(chan struct{})}
+	if b.joins {
+		var err error
+		if r.count, err = rowsOf(inputs); err != nil {
+			return nil, err
+		}
+		r.kind = b.kindOf(inputs)
+	}
+	r.missing = r.count
+	return r, nil
+}
+
+// kindOf tells calls apart whose images have different sizes.
+func (b *Batcher) kindOf(inputs tensors) string {
+	var kind strings.Builder
+	for _, s := range b.signature.Inputs {
+		if slices.Contains(s.Shape[1:], tensor.AnySize) {
+			fmt.Fprint(&kind, inputs[s.Name].Shape()[1:])
+		}
+	}
+	return kind.String()
 }
 
 func (b *Batcher) enqueue(r *request) error {
@@ -262,10 +330,25 @@ func (b *Batcher) next() []part {
 	}
 }
 
+// joinableWithFirst is how many images wait that can be in a batch with the first
+// request; 1 where calls are not joined.
+func (b *Batcher) joinableWithFirst() int {
+	n := 0
+	for _, r := range b.queue {
+		if r.kind == b.queue[0].kind {
+			n += r.count - r.taken
+		}
+		if !b.joins || n >= b.options.MaxBatch {
+			break
+		}
+	}
+	return n
+}
+
 // lingers tells whether a batch may still become larger, and sees to it that the
 // worker looks again when it has waited long enough.
 func (b *Batcher) lingers() bool {
-	if b.options.MaxLinger == 0 || b.closed || b.waiting >= b.options.MaxBatch {
+	if b.options.MaxLinger == 0 || !b.joins || b.closed || b.joinableWithFirst() >= b.options.MaxBatch {
 		return false
 	}
 	left := b.options.MaxLinger - time.Since(b.queue[0].arrived)
@@ -280,21 +363,23 @@ func (b *Batcher) lingers() bool {
 	return true
 }
 
-// take takes as many images as one of the sizes has, of requests in their order.
+// take takes as many images as one of the sizes has, of requests in their order
+// and of the first one's kind.
 func (b *Batcher) take() []part {
-	size := b.sizes[slices.IndexFunc(b.sizes, func(size int) bool { return size <= b.waiting })]
-	b.waiting -= size
+	available, kind := b.joinableWithFirst(), b.queue[0].kind
+	left := b.sizes[slices.IndexFunc(b.sizes, func(size int) bool { return size <= available })]
+	b.waiting -= left
 	var parts []part
-	for size > 0 {
-		r := b.queue[0]
-		n := min(r.count-r.taken, size)
+	b.queue = slices.DeleteFunc(b.queue, func(r *request) bool {
+		if left == 0 || r.kind != kind {
+			return false
+		}
+		n := min(r.count-r.taken, left)
 		parts = append(parts, part{r, r.taken, n})
 		r.taken += n
-		size -= n
-		if r.taken == r.count {
-			b.queue = b.queue[1:]
-		}
-	}
+		left -= n
+		return r.taken == r.count
+	})
 	if b.waiting > 0 { // another worker may be free
 		b.changed.Signal()
 	}
@@ -303,37 +388,65 @@ func (b *Batcher) take() []part {
 
 // compute answers the parts of a batch.
 func (b *Batcher) compute(parts []part) (n int, err error) {
-	size := b.imageSize()
-	var pixels []byte
 	for _, p := range parts {
 		n += p.count
-		own := p.images[p.first*size : (p.first+p.count)*size]
-		if len(parts) == 1 {
-			pixels = own
-		} else {
-			pixels = append(pixels, own...)
-		}
 	}
-	images, err := tensor.FromBytes(tensor.Uint8, pixels, append([]int{n}, b.shape...)...)
-	var rows [][]float32
-	if err == nil {
-		rows, err = pipeline.Predict(context.Background(), b.model, images)
-	}
+	outputs, err := b.call(parts)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, p := range parts {
+	for first := 0; len(parts) > 0; parts = parts[1:] {
+		p := parts[0]
+		own := outputs
+		if err == nil && p.count < n {
+			own, err = rows(outputs, first, p.count)
+		}
+		first += p.count
 		if err != nil {
 			b.remove(p.request)
 			p.fail(err)
 			continue
 		}
-		copy(p.rows[p.first:], rows[:p.count])
-		rows = rows[p.count:]
+		p.results = append(p.results, result{p.first, own})
 		if p.missing -= p.count; p.missing == 0 && p.err == nil {
-			close(p.done)
+			p.finish()
 		}
 	}
 	return n, err
+}
+
+// call computes a batch.
+func (b *Batcher) call(parts []part) (tensors, error) {
+	inputs := make([]tensors, len(parts))
+	for i, p := range parts {
+		inputs[i] = p.inputs
+		if p.count < p.request.count {
+			var err error
+			if inputs[i], err = rows(p.inputs, p.first, p.count); err != nil {
+				return nil, err
+			}
+		}
+	}
+	joined, err := concat(inputs)
+	if err != nil {
+		return nil, err
+	}
+	return b.model.Call(context.Background(), b.options.Signature, joined)
+}
+
+// finish joins the results, which several workers may have found.
+func (r *request) finish() {
+	slices.SortFunc(r.results, func(a, b result) int { return cmp.Compare(a.first, b.first) })
+	outputs := make([]tensors, len(r.results))
+	for i, result := range r.results {
+		outputs[i] = result.outputs
+	}
+	joined, err := concat(outputs)
+	if err != nil {
+		r.fail(err)
+		return
+	}
+	r.outputs = joined
+	close(r.done)
 }
 
 func (r *request) fail(err error) {
@@ -343,10 +456,28 @@ func (r *request) fail(err error) {
 	}
 }
 
-func (b *Batcher) imageSize() int {
-	size := 1
-	for _, side := range b.shape {
-		size *= side
+// checkAnswer asks for one image without anything on it. The answer must be as the
+// signature says, and made of numbers. Where images may have several sizes, it
+// asks for nothing.
+func (b *Batcher) checkAnswer(ctx context.Context) error {
+	inputs, ok, err := zeros(b.signature.Inputs, 1)
+	if !ok || err != nil {
+		return err
 	}
-	return size
+	outputs, err := b.Call(ctx, inputs)
+	if err != nil {
+		return fmt.Errorf("check an answer: %w", err)
+	}
+	for _, s := range b.signature.Outputs {
+		output := outputs[s.Name]
+		if err := s.Check(output); err != nil {
+			return fmt.Errorf("check an answer: %w", err)
+		}
+		if values, err := tensor.Values[float32](output); err == nil && slices.ContainsFunc(values, isNotFinite) {
+			return fmt.Errorf("check an answer: %q is not made of finite numbers: its training has diverged", s.Name)
+		}
+	}
+	return nil
 }
+
+func isNotFinite(x float32) bool { return math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) }

@@ -3,7 +3,6 @@ package serving_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -13,18 +12,20 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/residual-go/residual/pipeline"
 	"github.com/residual-go/residual/pipeline/serving"
 	"github.com/residual-go/residual/tfgo/tensor"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// model answers an image of one pixel with that pixel's value. It tells of each
-// batch that begins, and waits for go if there is one.
+// model answers an image with its first pixel's value. It tells of each batch
+// that begins, and waits for go if there is one.
 type model struct {
-	began chan []byte
-	goOn  chan error
-	shape []int
+	began  chan []byte
+	goOn   chan error
+	shape  []int // of the images; nil: one pixel each
+	output []int // a shape; nil: a row for each image
 }
 
 func (m *model) Signature(name string) (tensor.Signature, bool) {
@@ -32,9 +33,13 @@ func (m *model) Signature(name string) (tensor.Signature, bool) {
 	if shape == nil {
 		shape = []int{tensor.AnySize, 1, 1, 1}
 	}
+	output := m.output
+	if output == nil {
+		output = []int{tensor.AnySize, 1}
+	}
 	return tensor.Signature{
 		Inputs:  []tensor.Spec{{Name: "images", DType: tensor.Uint8, Shape: shape}},
-		Outputs: []tensor.Spec{{Name: "probabilities", DType: tensor.Float32, Shape: []int{tensor.AnySize, 1}}},
+		Outputs: []tensor.Spec{{Name: "probabilities", DType: tensor.Float32, Shape: output}},
 	}, name == "serving_default"
 }
 
@@ -48,11 +53,12 @@ func (m *model) Call(_ context.Context, _ string, inputs map[string]tensor.Tenso
 			return nil, err
 		}
 	}
-	values := make([]float32, len(pixels))
-	for i, pixel := range pixels {
-		values[i] = float32(pixel)
+	n := inputs["images"].Shape()[0]
+	values := make([]float32, n)
+	for i := range values {
+		values[i] = float32(pixels[i*len(pixels)/n])
 	}
-	probabilities, err := tensor.Of(values, len(pixels), 1)
+	probabilities, err := tensor.Of(values, n, 1)
 	return map[string]tensor.Tensor{"probabilities": probabilities}, err
 }
 
@@ -364,8 +370,8 @@ func TestBatcherRefuses(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := serving.NewBatcher(&model{shape: []int{tensor.AnySize, tensor.AnySize, 1, 1}}, serving.BatchOptions{}); err == nil || !strings.Contains(err.Error(), "of one size") {
-		t.Errorf("images of any size: %v", err)
+	if _, err := serving.NewBatcher(&model{}, serving.BatchOptions{Signature: "train"}); !errors.Is(err, pipeline.ErrNoSignature) {
+		t.Errorf("error: %v", err)
 	}
 	b := newBatcher(t, &model{}, serving.BatchOptions{})
 	defer closed(t, b)
@@ -373,10 +379,75 @@ func TestBatcherRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Predict(t.Context(), wrong); err == nil || !strings.Contains(err.Error(), fmt.Sprint(wrong.Shape())) {
+	if _, err := b.Predict(t.Context(), wrong); err == nil || !errors.Is(err, serving.ErrInput) || !strings.Contains(err.Error(), `"images" must be uint8 [N,1,1,1], not uint8 [1,2,1,1]`) {
 		t.Errorf("error: %v", err)
+	}
+	for _, inputs := range []map[string]tensor.Tensor{nil, {"pictures": images(t, 1)}, {"images": images(t, 1), "more": images(t, 1)}} {
+		if _, err := b.Call(t.Context(), inputs); !errors.Is(err, serving.ErrInput) {
+			t.Errorf("%d inputs: %v", len(inputs), err)
+		}
 	}
 	if rows, err := b.Predict(t.Context(), images(t)); err != nil || len(rows) != 0 {
 		t.Errorf("no images: %v, %v", rows, err)
 	}
+}
+
+// Only images of one size can be in a batch.
+func TestImagesOfSeveralSizes(t *testing.T) {
+	m := steered()
+	m.shape = []int{tensor.AnySize, tensor.AnySize, 1, 1}
+	b := newBatcher(t, m, serving.BatchOptions{MaxBatch: 4})
+	if err := b.Warm(t.Context()); err != nil { // does nothing: it would wait
+		t.Fatal(err)
+	}
+	tall := func(pixels ...byte) tensor.Tensor {
+		batch, err := tensor.Of(pixels, len(pixels)/2, 2, 1, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return batch
+	}
+	first := busy(t, m, b)
+	one := ask(t, t.Context(), b, 1)
+	two := make(chan answer, 1)
+	go func() {
+		rows, err := b.Predict(t.Context(), tall(2, 20, 3, 30))
+		two <- answer{rows, err}
+	}()
+	for b.Waiting() < 3 {
+		time.Sleep(time.Millisecond)
+	}
+	three := ask(t, t.Context(), b, 4, 5)
+	m.goOn <- nil
+	for _, want := range [][]byte{{1, 4, 5}, {2, 20, 3, 30}} {
+		// Batches have few sizes, and three is one of them.
+		if got := <-m.began; !slices.Equal(got, want) {
+			t.Errorf("a batch is %v, want %v", got, want)
+		}
+		m.goOn <- nil
+	}
+	if a, b, c, d := <-first, <-one, <-two, <-three; !a.is(200) || !b.is(1) || !c.is(2, 3) || !d.is(4, 5) {
+		t.Errorf("answers: %v, %v, %v, %v", a, b, c, d)
+	}
+	closed(t, b)
+}
+
+// A function whose result is not one of rows is called for each request.
+func TestWhatCannotBeJoined(t *testing.T) {
+	m := steered()
+	m.output = []int{}
+	b := newBatcher(t, m, serving.BatchOptions{MaxLinger: time.Hour})
+	first := busy(t, m, b)
+	second, third := ask(t, t.Context(), b, 1, 2), ask(t, t.Context(), b, 3)
+	m.goOn <- nil
+	for _, want := range [][]byte{{1, 2}, {3}} {
+		if got := <-m.began; !slices.Equal(got, want) {
+			t.Errorf("a batch is %v, want %v", got, want)
+		}
+		m.goOn <- nil
+	}
+	if a, b, c := <-first, <-second, <-third; !a.is(200) || !b.is(1, 2) || !c.is(3) {
+		t.Errorf("answers: %v, %v, %v", a, b, c)
+	}
+	closed(t, b)
 }

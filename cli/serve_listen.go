@@ -1,0 +1,164 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/net/netutil"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	"github.com/residual-go/residual/pipeline/serving"
+)
+
+// What a connection may cost before a request has been read.
+const (
+	maxConnections    = 4096
+	maxHeaderBytes    = 64 << 10
+	readHeaderTimeout = 10 * time.Second
+	idleTimeout       = 2 * time.Minute
+)
+
+// doors are what is listened on.
+type doors struct {
+	http        *http.Server
+	grpc        *grpc.Server
+	httpURL     string // "" where there is none
+	grpcAddress string
+	failed      chan error
+}
+
+// listen opens the doors. Requests are answered from now on, if only with that
+// nothing is ready.
+func listen(c *cli.Context, s *serveSettings, server *serving.Server) (*doors, error) {
+	certificate, err := readCertificate(c)
+	if err != nil {
+		return nil, err
+	}
+	d := &doors{failed: make(chan error, 2)}
+	if port := c.Int(portName); port != 0 {
+		listener, err := listenOn(c.String(hostName), port)
+		if err != nil {
+			return nil, err
+		}
+		d.serveHTTP(listener, server, certificate, s.log)
+	}
+	if port := c.Int(grpcPortName); port != 0 {
+		listener, err := listenOn(c.String(hostName), port)
+		if err != nil {
+			if d.http != nil {
+				err = errors.Join(err, d.http.Close())
+			}
+			return nil, err
+		}
+		d.serveGRPC(listener, server, certificate)
+	}
+	return d, nil
+}
+
+func listenOn(host string, port int) (net.Listener, error) {
+	listener, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return netutil.LimitListener(listener, maxConnections), nil
+}
+
+// readCertificate reads --tls-cert and --tls-key; nil without them.
+func readCertificate(c *cli.Context) (*tls.Config, error) {
+	cert, key := c.String(tlsCertName), c.String(tlsKeyName)
+	if cert == "" && key == "" {
+		return nil, nil
+	}
+	if cert == "" || key == "" {
+		return nil, usagef(c, "--%s and --%s belong together", tlsCertName, tlsKeyName)
+	}
+	// Read again for each connection: certificates are renewed while a server runs.
+	read := func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		return &pair, err
+	}
+	if _, err := read(nil); err != nil {
+		return nil, fmt.Errorf("read certificate: %w", err)
+	}
+	return &tls.Config{GetCertificate: read, MinVersion: tls.VersionTLS12}, nil
+}
+
+func (d *doors) serveHTTP(listener net.Listener, server *serving.Server, certificate *tls.Config, logger *slog.Logger) {
+	d.http = &http.Server{
+		Handler: server, TLSConfig: certificate, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog: log.New(debugWriter{logger}, "", 0),
+	}
+	scheme := "http://"
+	serve := func() error { return d.http.Serve(listener) }
+	if certificate != nil {
+		scheme = "https://"
+		serve = func() error { return d.http.ServeTLS(listener, "", "") }
+	}
+	d.httpURL = scheme + listener.Addr().String()
+	go func() {
+		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
+			d.failed <- err
+		}
+	}()
+}
+
+// debugWriter logs what net/http has to say of connections: it is about clients.
+type debugWriter struct{ log *slog.Logger }
+
+func (w debugWriter) Write(line []byte) (int, error) {
+	w.log.Debug("connection", "said", string(line))
+	return len(line), nil
+}
+
+func (d *doors) serveGRPC(listener net.Listener, server *serving.Server, certificate *tls.Config) {
+	options := append(server.GRPCOptions(), grpc.ConnectionTimeout(readHeaderTimeout), grpc.MaxHeaderListSize(maxHeaderBytes))
+	if certificate != nil {
+		options = append(options, grpc.Creds(credentials.NewTLS(certificate)))
+	}
+	d.grpc = grpc.NewServer(options...)
+	server.Register(d.grpc)
+	d.grpcAddress = listener.Addr().String()
+	go func() {
+		if err := d.grpc.Serve(listener); err != nil {
+			d.failed <- err
+		}
+	}()
+}
+
+// close waits for the requests that have come, and closes what is left of them
+// when the context ends.
+func (d *doors) close(ctx context.Context) error {
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		if d.grpc != nil {
+			d.grpc.GracefulStop()
+		}
+	}()
+	var err error
+	if d.http != nil {
+		if err = d.http.Shutdown(ctx); err != nil {
+			err = errors.Join(context.Cause(ctx), d.http.Close())
+		}
+	}
+	select {
+	case <-stopped:
+	case <-ctx.Done():
+		if d.grpc != nil {
+			d.grpc.Stop()
+		}
+		<-stopped
+		err = errors.Join(err, context.Cause(ctx))
+	}
+	return err
+}

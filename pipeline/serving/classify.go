@@ -1,0 +1,173 @@
+package serving
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/residual-go/residual/pipeline"
+	"github.com/residual-go/residual/pipeline/imagefile"
+	"github.com/residual-go/residual/tfgo/tensor"
+)
+
+// defaultTop is how many classes are answered if the request does not say.
+const defaultTop = 5
+
+// picture is an image file as it came.
+type picture struct {
+	Name string           `json:"name,omitempty"`
+	Top  []pipeline.Guess `json:"top"` // best first
+	data []byte
+}
+
+// classify answers what is on JPEG or PNG files: one as the body, or several as
+// multipart/form-data. ?top=K is how many classes are answered.
+func (s *Server) classify(x *exchange, r *http.Request, t target) error {
+	top := defaultTop
+	if text := r.URL.Query().Get("top"); text != "" {
+		var err error
+		if top, err = strconv.Atoi(text); err != nil || top < 1 {
+			return errorf(ErrInput, "top must be a whole number of at least 1, not %q", text)
+		}
+	}
+	body, err := s.body(x, r)
+	if err != nil {
+		return err
+	}
+	pictures, err := s.pictures(r.Header.Get("Content-Type"), body)
+	if err != nil {
+		return err
+	}
+	v, err := s.acquire(x, t)
+	if err != nil {
+		return err
+	}
+	defer v.uses.Done()
+	if err := s.name(r.Context(), v, pictures, top); err != nil {
+		return err
+	}
+	writeJSON(x, http.StatusOK, struct {
+		Model   string    `json:"model"`
+		Version string    `json:"version"`
+		Images  []picture `json:"images"`
+	}{v.Name, fmt.Sprint(v.Number), pictures})
+	return nil
+}
+
+// pictures takes a body apart.
+func (s *Server) pictures(contentType string, body []byte) ([]picture, error) {
+	kind, parameters, err := mime.ParseMediaType(contentType)
+	switch {
+	case err == nil && kind == "multipart/form-data":
+		return s.parts(multipart.NewReader(bytes.NewReader(body), parameters["boundary"]))
+	case kind == "application/json" || len(body) > 0 && body[0] == '{':
+		return nil, errorf(ErrNotImplemented, "TensorFlow Serving's :classify wants tf.Examples, which this server does not read; send a JPEG or PNG file, or ask :predict")
+	case len(body) == 0:
+		return nil, errorf(ErrInput, "there is no image: send a JPEG or PNG file, or several as multipart/form-data")
+	}
+	return []picture{{data: body}}, nil
+}
+
+// parts reads the files of a form. Fields that are no files are overlooked.
+func (s *Server) parts(form *multipart.Reader) ([]picture, error) {
+	var pictures []picture
+	for {
+		part, err := form.NextRawPart()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, errorf(ErrInput, "read form: %w", err)
+		}
+		if part.FileName() == "" && !strings.HasPrefix(part.Header.Get("Content-Type"), "image/") {
+			continue
+		}
+		if len(pictures) == s.options.Limits.Images {
+			s.metrics.reject("images")
+			return nil, errorf(ErrInput, "at most %d images may be in a request", s.options.Limits.Images)
+		}
+		data, err := io.ReadAll(part)
+		if err != nil {
+			return nil, errorf(ErrInput, "read form: %w", err)
+		}
+		pictures = append(pictures, picture{Name: part.FileName(), data: data})
+	}
+	if len(pictures) == 0 {
+		return nil, errorf(ErrInput, "there is no file in the form")
+	}
+	return pictures, nil
+}
+
+// name finds out what is on the pictures.
+func (s *Server) name(ctx context.Context, v *version, pictures []picture, top int) error {
+	if v.images == nil {
+		return errorf(ErrInput, "%s does not classify images", v.Name)
+	}
+	size := v.images.Size()
+	pixels := make([]byte, len(pictures)*size)
+	for i, p := range pictures {
+		if err := s.decode(ctx, p.data, *v.images, pixels[i*size:][:size]); err != nil {
+			if p.Name != "" {
+				return fmt.Errorf("%q: %w", p.Name, err)
+			}
+			return err
+		}
+	}
+	images, err := tensor.Of(pixels, len(pictures), v.images.Height, v.images.Width, v.images.Channels)
+	if err != nil {
+		return err
+	}
+	outputs, err := s.call(ctx, v.batchers[pipeline.PredictSignature], tensors{pipeline.ImagesInput: images})
+	if err != nil {
+		return err
+	}
+	probabilities, err := pipeline.Probabilities(outputs, len(pictures))
+	if err != nil {
+		return err
+	}
+	for i, row := range probabilities {
+		if pictures[i].Top, err = pipeline.Top(row, v.Classes, top); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decode brings a picture to the model's size. Few are decoded at once: each takes
+// memory for all its pixels.
+func (s *Server) decode(ctx context.Context, data []byte, shape imagefile.Shape, pixels []byte) error {
+	size, err := imagefile.Size(data)
+	if err != nil {
+		return errorf(ErrInput, "%w", err)
+	}
+	area := size.X * size.Y // below imagefile.MaxPixels
+	switch most := s.options.Limits.Pixels; {
+	case area > most:
+		s.metrics.reject("pixels")
+		return errorf(errTooLarge, "the image has %dx%d pixels, at most %d are decoded", size.X, size.Y, most)
+	case area > plausiblePixels && area/pixelsForEachByte > len(data):
+		s.metrics.reject("pixels")
+		return errorf(errTooLarge, "the image has %dx%d pixels in %d bytes, which is no photograph", size.X, size.Y, len(data))
+	}
+	select {
+	case s.decoding <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-s.decoding }()
+	img, err := imagefile.Decode(data)
+	if err == nil {
+		err = imagefile.Fit(img, shape, pixels)
+	}
+	if err != nil {
+		return errorf(ErrInput, "%w", err)
+	}
+	return nil
+}

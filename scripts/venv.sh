@@ -31,6 +31,9 @@ rm -f .venv/residual-*
 .venv/bin/python -m pip install --quiet --disable-pip-version-check \
 	"tensorflow-cpu==$version" -r python_export/requirements.txt ||
 	fail "pip could not install tensorflow-cpu $version: look at its message above; it needs a network (or an index of its own, PIP_INDEX_URL) and 2 GB of disk"
+# TensorFlow Serving's client asks for a tensorflow that is not tensorflow-cpu.
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "tensorflow-serving-api==$version" ||
+	fail "pip could not install tensorflow-serving-api $version: look at its message above"
 site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 pwd >"$site/residual.pth" # .venv's Python finds python_export from everywhere
 ln -sfn "$site/tensorflow" .venv/tensorflow

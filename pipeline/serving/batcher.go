@@ -18,10 +18,12 @@ import (
 type BatchOptions struct {
 	// Signature is the function that is called; "" means serving_default.
 	Signature string
-	// MaxBatch is how many images are computed at once at most; 0 means 64.
+	// MaxBatch is how many images are computed at once at most; 0 means 64, or fewer if
+	// Warm finds that they take longer than a second: larger batches gain nothing
+	// then, and those who come next wait longer.
 	MaxBatch int
-	// MaxWaiting is how many images may wait; 0 means 16 batches. A request that
-	// finds nobody waiting is taken, however large it is.
+	// MaxWaiting is how many images may wait; 0 means 256. A request that finds nobody
+	// waiting is taken, however large it is.
 	MaxWaiting int
 	// MaxLinger is how long a worker that is free waits for a batch to become full.
 	// 0, which is best where requests come one after the other, means not at all:
@@ -35,10 +37,17 @@ type BatchOptions struct {
 	OnBatch func(images int, took time.Duration)
 }
 
+const (
+	defaultMaxBatch = 64
+	longBatch       = time.Second            // see BatchOptions.MaxBatch
+	coldBatch       = 250 * time.Millisecond // see Warm
+	leastMaxBatch   = 4                      // that Warm finds
+)
+
 func (o BatchOptions) withDefaults() BatchOptions {
 	o.Signature = cmp.Or(o.Signature, pipeline.PredictSignature)
-	o.MaxBatch = cmp.Or(o.MaxBatch, 64)
-	o.MaxWaiting = cmp.Or(o.MaxWaiting, 16*o.MaxBatch)
+	o.MaxBatch = cmp.Or(o.MaxBatch, defaultMaxBatch)
+	o.MaxWaiting = cmp.Or(o.MaxWaiting, 256)
 	o.Workers = cmp.Or(o.Workers, 1)
 	if o.OnBatch == nil {
 		o.OnBatch = func(int, time.Duration) {}
@@ -67,10 +76,11 @@ type Batcher struct {
 	model     pipeline.Model
 	options   BatchOptions
 	signature tensor.Signature
-	joins     bool  // calls are joined, rather than only put in a row
-	sizes     []int // that batches may have, descending
+	joins     bool // calls are joined, rather than only put in a row
+	adapts    bool // Warm decides how large batches are
 
 	mu      sync.Mutex
+	sizes   []int     // that batches may have, descending
 	changed sync.Cond // of the queue, or closed
 	queue   []*request
 	waiting int // images in the queue
@@ -109,6 +119,7 @@ type part struct {
 // the function begin with a free dimension, that of the images; otherwise they are
 // computed one after the other.
 func NewBatcher(model pipeline.Model, o BatchOptions) (*Batcher, error) {
+	adapts := o.MaxBatch == 0
 	o = o.withDefaults()
 	if err := o.check(); err != nil {
 		return nil, err
@@ -122,7 +133,7 @@ func NewBatcher(model pipeline.Model, o BatchOptions) (*Batcher, error) {
 			return nil, fmt.Errorf("check signature %q: %s: tensors of that type are not served", o.Signature, s)
 		}
 	}
-	b := &Batcher{model: model, options: o, signature: sig, joins: joinable(sig), sizes: batchSizes(o.MaxBatch)}
+	b := &Batcher{model: model, options: o, signature: sig, joins: joinable(sig), adapts: adapts, sizes: batchSizes(o.MaxBatch)}
 	b.changed.L = &b.mu
 	for range o.Workers {
 		b.workers.Go(b.work)
@@ -144,20 +155,62 @@ func batchSizes(most int) []int {
 	return slices.Compact(sizes)
 }
 
-// Warm computes a batch of each size, the largest first, so that no request waits
-// for what a model does only once. Where images may have several sizes, it does
-// nothing.
+// Warm computes batches of all sizes, the smallest first, so that no request waits
+// for what a model does only once. It stops where a batch takes a quarter of a
+// second: what is done once adds little to that. Where images may have several
+// sizes, it does nothing.
 func (b *Batcher) Warm(ctx context.Context) error {
-	for _, n := range b.sizes {
-		inputs, ok, err := zeros(b.signature.Inputs, n)
+	sizes := slices.Clone(b.sizes)
+	slices.Reverse(sizes)
+	for i, n := range sizes {
+		took, ok, err := b.measure(ctx, n)
 		if !ok || err != nil {
 			return err
 		}
-		if _, err := b.model.Call(ctx, b.options.Signature, inputs); err != nil {
-			return fmt.Errorf("warm up with %d images: %w", n, err)
+		if took < coldBatch && n < sizes[len(sizes)-1] {
+			continue
+		}
+		if perImage := took / time.Duration(n); b.adapts {
+			b.limit(int(longBatch / max(perImage, 1)))
+		}
+		if took > coldBatch && i > 0 {
+			return nil
 		}
 	}
 	return nil
+}
+
+// measure computes a batch of so many images, twice if the first time was long. ok
+// is false if it is not known what an image is like.
+func (b *Batcher) measure(ctx context.Context, n int) (took time.Duration, ok bool, err error) {
+	for range 2 {
+		inputs, ok, err := zeros(b.signature.Inputs, n)
+		if !ok || err != nil {
+			return 0, false, err
+		}
+		begun := time.Now()
+		if _, err := b.model.Call(ctx, b.options.Signature, inputs); err != nil {
+			return 0, false, fmt.Errorf("warm up with %d images: %w", n, err)
+		}
+		if took = time.Since(begun); took < coldBatch {
+			break
+		}
+	}
+	return took, true, nil
+}
+
+// limit leaves out the sizes of batches above most.
+func (b *Batcher) limit(most int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sizes = slices.DeleteFunc(b.sizes, func(size int) bool { return size > max(most, leastMaxBatch) })
+}
+
+// MaxBatch returns how many images are computed at once at most.
+func (b *Batcher) MaxBatch() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.sizes[0]
 }
 
 // Waiting returns how many images wait.
@@ -338,7 +391,7 @@ func (b *Batcher) joinableWithFirst() int {
 		if r.kind == b.queue[0].kind {
 			n += r.count - r.taken
 		}
-		if !b.joins || n >= b.options.MaxBatch {
+		if !b.joins || n >= b.sizes[0] {
 			break
 		}
 	}
@@ -348,7 +401,7 @@ func (b *Batcher) joinableWithFirst() int {
 // lingers tells whether a batch may still become larger, and sees to it that the
 // worker looks again when it has waited long enough.
 func (b *Batcher) lingers() bool {
-	if b.options.MaxLinger == 0 || !b.joins || b.closed || b.joinableWithFirst() >= b.options.MaxBatch {
+	if b.options.MaxLinger == 0 || !b.joins || b.closed || b.joinableWithFirst() >= b.sizes[0] {
 		return false
 	}
 	left := b.options.MaxLinger - time.Since(b.queue[0].arrived)

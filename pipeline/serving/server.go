@@ -148,11 +148,9 @@ func (s *Server) serve(x *exchange, r *http.Request) {
 	path := r.URL.Path
 	switch path {
 	case "/healthz", "/v2/health/live":
-		x.route = "health"
 		s.health(x, true)
 		return
 	case "/readyz", "/v2/health/ready":
-		x.route = "health"
 		s.health(x, s.Ready())
 		return
 	case "/favicon.ico":
@@ -224,17 +222,23 @@ func (s *Server) allowed(authorization string) bool {
 	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare([]byte(token), []byte(s.options.Token)) == 1
 }
 
+// health answers by the code. The Open Inference Protocol wants no body.
 func (s *Server) health(x *exchange, good bool) {
-	if r := x.request; r.Method != http.MethodGet && r.Method != http.MethodHead {
+	x.route = "health"
+	r := x.request
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		s.fail(x, errMethod)
 		return
 	}
-	x.Header().Set("Cache-Control", "no-store")
+	code, text := http.StatusOK, "ok\n"
 	if !good {
-		x.WriteHeader(http.StatusServiceUnavailable)
-		return
+		code, text = http.StatusServiceUnavailable, "not ready\n"
 	}
-	x.WriteHeader(http.StatusOK)
+	if strings.HasPrefix(r.URL.Path, "/v2") {
+		text = ""
+	}
+	x.Header().Set("Cache-Control", "no-store")
+	write(x, code, "text/plain; charset=utf-8", []byte(text))
 }
 
 // profile is what net/http/pprof adds to Go's own mux.

@@ -289,7 +289,7 @@ func (s *Server) Load(ctx context.Context, v Version) error {
 		return err
 	}
 	s.table.settle(one, serving.ModelVersionStatus_AVAILABLE, nil)
-	s.options.Log.Info("serving", "model", v.Name, "version", v.Number, "warm_up_seconds", time.Since(begun).Seconds())
+	s.options.Log.Info("serving", "model", v.Name, "version", v.Number, "max_batch", one.batchers[s.options.Signatures[0]].MaxBatch(), "warm_up_seconds", time.Since(begun).Seconds())
 	return nil
 }
 

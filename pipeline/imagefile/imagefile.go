@@ -106,18 +106,35 @@ func decode(data []byte) (*image.NRGBA, error) {
 	return opaque(img)
 }
 
-// Size returns the width and height that a JPEG or PNG image announces, MaxPixels at
-// most. It reads only the header: the rest may still be damaged.
-func Size(data []byte) (image.Point, error) {
+// ErrTooLarge is in the chain of the error about an image that has more pixels than
+// are decoded.
+var ErrTooLarge = errors.New("the image is too large")
+
+const (
+	plausiblePixels = 4_000_000 // of an image, however short its file is
+	pixelsForAByte  = 100       // beyond
+)
+
+// DecodeAtMost is Decode for images of at most so many pixels that come from anybody.
+// An image takes 4 to 12 bytes a pixel; its header is looked at before. Beyond 4
+// million pixels it must have a byte for each hundred, as photographs have and
+// files do not that were made to take memory.
+func DecodeAtMost(data []byte, pixels int) (*image.NRGBA, error) {
 	k, err := kindOf(data)
 	var size image.Point
 	if err == nil {
 		size, err = k.size(bytes.NewReader(data))
 	}
 	if err != nil {
-		return image.Point{}, fmt.Errorf("decode image: %w", err)
+		return nil, fmt.Errorf("decode image: %w", err)
 	}
-	return size, nil
+	switch area := size.X * size.Y; { // below MaxPixels
+	case area > pixels:
+		return nil, fmt.Errorf("decode image: %w: it has %dx%d pixels, at most %d are decoded", ErrTooLarge, size.X, size.Y, pixels)
+	case area > plausiblePixels && area/pixelsForAByte > len(data):
+		return nil, fmt.Errorf("decode image: %w: it has %dx%d pixels in %d bytes, which is no photograph", ErrTooLarge, size.X, size.Y, len(data))
+	}
+	return Decode(data)
 }
 
 // kind is a file format.
@@ -158,7 +175,7 @@ func (k kind) size(r io.Reader) (image.Point, error) {
 	case config.Width < 1 || config.Height < 1:
 		return image.Point{}, fmt.Errorf("its %s header says %dx%d pixels", k.name, config.Width, config.Height)
 	case config.Width > MaxPixels/config.Height:
-		return image.Point{}, fmt.Errorf("it has %dx%d pixels, more than %d megapixels", config.Width, config.Height, MaxPixels/1_000_000)
+		return image.Point{}, fmt.Errorf("%w: it has %dx%d pixels, more than %d megapixels", ErrTooLarge, config.Width, config.Height, MaxPixels/1_000_000)
 	}
 	return image.Pt(config.Width, config.Height), nil
 }

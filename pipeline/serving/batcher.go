@@ -232,7 +232,8 @@ func (b *Batcher) Predict(ctx context.Context, images tensor.Tensor) ([][]float3
 
 // Call calls the function with inputs by name and returns its outputs.
 // ErrOverloaded, ErrClosed and ErrInput may be in the error's chain, and the
-// context's error where that ended first.
+// context's error where that ended first. The inputs' memory must not be changed
+// afterwards: where the context has ended, a batch may still read it.
 func (b *Batcher) Call(ctx context.Context, inputs map[string]tensor.Tensor) (map[string]tensor.Tensor, error) {
 	r, err := b.newRequest(ctx, inputs)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,15 +21,11 @@ func (s *Server) body(x *exchange, r *http.Request) ([]byte, error) {
 		s.metrics.reject("body")
 		return nil, errorf(errTooLarge, "%d bytes, at most %d are read", r.ContentLength, limit)
 	}
-	control := http.NewResponseController(x)
-	// Not every ResponseWriter has deadlines, such as those of tests.
-	if err := control.SetReadDeadline(time.Now().Add(s.options.Limits.Read)); err == nil {
-		defer func() { _ = control.SetReadDeadline(time.Time{}) }()
-	}
 	packed, err := s.readAll(r.Body, int(r.ContentLength))
 	if err != nil {
 		return nil, err
 	}
+	x.setReadDeadline(time.Time{}) // it has arrived
 	unpacked, err := unpack(r.Header.Get("Content-Encoding"), packed)
 	if err != nil || unpacked == nil {
 		return packed, err
@@ -36,13 +33,20 @@ func (s *Server) body(x *exchange, r *http.Request) ([]byte, error) {
 	return s.readAll(unpacked, 0)
 }
 
-// readAll reads what is announced to have so many bytes. Memory is taken as they
-// arrive.
+// setReadDeadline says until when a body must have arrived. net/http reads what a
+// handler leaves of it, too, so this is for all requests that have one. Not every
+// ResponseWriter has deadlines, such as those of tests.
+func (x *exchange) setReadDeadline(t time.Time) {
+	if x.request.ContentLength != 0 {
+		_ = http.NewResponseController(x).SetReadDeadline(t)
+	}
+}
+
+// readAll reads what is announced to have so many bytes, 0 or less if that is not
+// known.
 func (s *Server) readAll(r io.Reader, announced int) ([]byte, error) {
-	const trusted = 1 << 20
 	limit := s.options.Limits.Body
-	buffer := bytes.NewBuffer(make([]byte, 0, min(max(announced, 0)+bytes.MinRead, trusted)))
-	_, err := buffer.ReadFrom(io.LimitReader(r, int64(limit)+1))
+	data, err := collect(r, announced, limit)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		s.metrics.reject("slow")
@@ -51,11 +55,54 @@ func (s *Server) readAll(r io.Reader, announced int) ([]byte, error) {
 		return nil, errGone
 	case err != nil:
 		return nil, errorf(ErrInput, "read body: %w", err)
-	case buffer.Len() > limit:
+	case data == nil:
 		s.metrics.reject("body")
-		return nil, errorf(errTooLarge, "at most %d bytes are read", limit)
+		return nil, fmt.Errorf("%w: at most %d bytes are read", errTooLarge, limit)
 	}
-	return buffer.Bytes(), nil
+	return data, nil
+}
+
+// collect reads all; nil if that is more than the limit. Memory is taken as the bytes
+// arrive, but for a body that is said to be small, and twice at most.
+func collect(r io.Reader, announced, limit int) ([]byte, error) {
+	const (
+		small = 1 << 20
+		chunk = 64 << 10
+	)
+	size := chunk
+	if 0 < announced && announced < small {
+		size = announced
+	}
+	var full [][]byte
+	for total := 0; ; {
+		data, err := fill(r, size)
+		total += len(data)
+		full = append(full, data)
+		if total > limit {
+			return nil, nil
+		}
+		if err == nil && total != announced {
+			continue
+		}
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		if len(full) == 1 {
+			return data, err
+		}
+		return slices.Concat(full...), err
+	}
+}
+
+// fill reads so many bytes, fewer only before an error.
+func fill(r io.Reader, size int) ([]byte, error) {
+	data := make([]byte, size)
+	for n := 0; ; {
+		m, err := r.Read(data[n:])
+		if n += m; err != nil || n == size {
+			return data[:n], err
+		}
+	}
 }
 
 // unpack reads what a Content-Encoding stands for; nil if it stands for nothing.

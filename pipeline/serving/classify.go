@@ -45,20 +45,19 @@ func (s *Server) classify(x *exchange, r *http.Request, t target) error {
 	if err != nil {
 		return err
 	}
-	v, err := s.acquire(x, t)
-	if err != nil {
-		return err
-	}
-	defer v.uses.Done()
-	if err := s.name(r.Context(), v, pictures, top); err != nil {
-		return err
-	}
-	writeJSON(x, http.StatusOK, struct {
+	answer := struct {
 		Model   string    `json:"model"`
 		Version string    `json:"version"`
 		Images  []picture `json:"images"`
-	}{v.Name, fmt.Sprint(v.Number), pictures})
-	return nil
+	}{Images: pictures}
+	err = s.use(x, t, func(v *version) error {
+		answer.Model, answer.Version = v.Name, fmt.Sprint(v.Number)
+		return s.name(r.Context(), v, pictures, top)
+	})
+	if err == nil {
+		writeJSON(x, http.StatusOK, answer)
+	}
+	return err
 }
 
 // pictures takes a body apart.
@@ -143,31 +142,22 @@ func (s *Server) name(ctx context.Context, v *version, pictures []picture, top i
 // decode brings a picture to the model's size. Few are decoded at once: each takes
 // memory for all its pixels.
 func (s *Server) decode(ctx context.Context, data []byte, shape imagefile.Shape, pixels []byte) error {
-	size, err := imagefile.Size(data)
-	if err != nil {
-		return errorf(ErrInput, "%w", err)
-	}
-	area := size.X * size.Y // below imagefile.MaxPixels
-	switch most := s.options.Limits.Pixels; {
-	case area > most:
-		s.metrics.reject("pixels")
-		return errorf(errTooLarge, "the image has %dx%d pixels, at most %d are decoded", size.X, size.Y, most)
-	case area > plausiblePixels && area/pixelsForEachByte > len(data):
-		s.metrics.reject("pixels")
-		return errorf(errTooLarge, "the image has %dx%d pixels in %d bytes, which is no photograph", size.X, size.Y, len(data))
-	}
 	select {
 	case s.decoding <- struct{}{}:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 	defer func() { <-s.decoding }()
-	img, err := imagefile.Decode(data)
+	img, err := imagefile.DecodeAtMost(data, s.options.Limits.Pixels)
 	if err == nil {
 		err = imagefile.Fit(img, shape, pixels)
 	}
-	if err != nil {
-		return errorf(ErrInput, "%w", err)
+	switch {
+	case errors.Is(err, imagefile.ErrTooLarge):
+		s.metrics.reject("pixels")
+		return &kindError{errTooLarge, err}
+	case err != nil:
+		return &kindError{ErrInput, err}
 	}
 	return nil
 }

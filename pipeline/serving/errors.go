@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
+	"time"
 
 	"google.golang.org/grpc/codes"
 )
@@ -62,7 +64,8 @@ var answers = []struct {
 // but the metrics.
 const statusClientClosed = 499
 
-func codesOf(err error) (codes.Code, int) {
+// Codes returns what an error is answered with over gRPC and over HTTP.
+func Codes(err error) (codes.Code, int) {
 	for _, a := range answers {
 		if errors.Is(err, a.err) {
 			return a.grpc, a.http
@@ -75,7 +78,7 @@ func codesOf(err error) (codes.Code, int) {
 // Protocol both write it: {"error": TEXT}.
 func (s *Server) fail(x *exchange, err error) {
 	x.err = err
-	_, code := codesOf(err)
+	_, code := Codes(err)
 	switch {
 	case x.code != 0: // an answer was begun
 		return
@@ -92,6 +95,9 @@ func (s *Server) fail(x *exchange, err error) {
 	writeJSON(x, code, map[string]string{"error": err.Error()})
 }
 
+// writeTimeout is how long an answer may take on its way.
+const writeTimeout = time.Minute
+
 func writeJSON(x *exchange, code int, value any) {
 	text, err := json.Marshal(value)
 	if err != nil {
@@ -103,6 +109,9 @@ func writeJSON(x *exchange, code int, value any) {
 func write(x *exchange, code int, contentType string, body []byte) {
 	x.Header().Set("Content-Type", contentType)
 	x.Header().Set("X-Content-Type-Options", "nosniff")
+	x.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	// Who does not read the answer does not keep its memory.
+	_ = http.NewResponseController(x).SetWriteDeadline(time.Now().Add(writeTimeout))
 	x.WriteHeader(code)
 	if x.request.Method != http.MethodHead {
 		_, _ = x.Write(body) // who does not listen any more is not told

@@ -3,6 +3,7 @@ package serving
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -21,7 +22,7 @@ type metrics struct {
 	rejected *prometheus.CounterVec   // reason
 }
 
-func newMetrics(s *Server) *metrics {
+func newMetrics(s *Server) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "residual_requests_total", Help: "Requests that were answered, by the code of the answer.",
@@ -42,11 +43,19 @@ func newMetrics(s *Server) *metrics {
 			Name: "residual_rejected_total", Help: "Requests that a limit refused, by which.",
 		}, []string{"reason"}),
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(m.requests, m.seconds, m.images, m.batches, m.rejected, versions{s},
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	m.handler = promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry})
-	return m
+	registry := s.options.Metrics
+	all := []prometheus.Collector{m.requests, m.seconds, m.images, m.batches, m.rejected, versions{s}}
+	if registry == nil {
+		registry = prometheus.NewRegistry()
+		all = append(all, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	}
+	for _, collector := range all {
+		if err := registry.Register(collector); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	m.handler = promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+	return m, nil
 }
 
 func (m *metrics) done(protocol, route, model, code string, took time.Duration) {

@@ -71,13 +71,11 @@ func (s *Server) oip(x *exchange, r *http.Request) error {
 }
 
 func (s *Server) oipReady(x *exchange, t target) error {
-	v, err := s.acquire(x, t)
-	if err != nil {
-		return err
+	err := s.use(x, t, func(*version) error { return nil })
+	if err == nil {
+		x.WriteHeader(http.StatusOK)
 	}
-	v.uses.Done()
-	x.WriteHeader(http.StatusOK)
-	return nil
+	return err
 }
 
 // oipIndex lists the models, as Triton's extension for model repositories does.
@@ -121,27 +119,28 @@ type oipTensor struct {
 }
 
 func (s *Server) oipMetadata(x *exchange, t target) error {
-	v, err := s.acquire(x, t)
-	if err != nil {
-		return err
-	}
-	defer v.uses.Done()
-	b, err := v.batcher("")
-	if err != nil {
-		return err
-	}
 	var versions []string
-	for _, one := range s.table.statuses(v.Name) {
+	for _, one := range s.table.statuses(t.model) {
 		if one.available() {
 			versions = append(versions, one.version())
 		}
 	}
 	slices.Reverse(versions)
-	writeJSON(x, http.StatusOK, map[string]any{
-		"name": v.Name, "versions": versions, "platform": "tensorflow_savedmodel",
-		"inputs": oipTensors(b.signature.Inputs), "outputs": oipTensors(b.signature.Outputs),
+	var answer any
+	err := s.use(x, t, func(v *version) error {
+		b, err := v.batcher("")
+		if err == nil {
+			answer = map[string]any{
+				"name": v.Name, "versions": versions, "platform": "tensorflow_savedmodel",
+				"inputs": oipTensors(b.signature.Inputs), "outputs": oipTensors(b.signature.Outputs),
+			}
+		}
+		return err
 	})
-	return nil
+	if err == nil {
+		writeJSON(x, http.StatusOK, answer)
+	}
+	return err
 }
 
 func oipTensors(specs []tensor.Spec) []oipTensor {
@@ -197,26 +196,34 @@ func (s *Server) oipInfer(x *exchange, r *http.Request, t target) error {
 	if err != nil {
 		return err
 	}
-	v, err := s.acquire(x, t)
-	if err != nil {
-		return err
-	}
-	defer v.uses.Done()
-	b, err := v.batcher("")
-	if err != nil {
-		return err
-	}
 	ctx := r.Context()
 	if timeout := request.Parameters.Timeout; timeout > 0 && timeout < int64(time.Hour/time.Microsecond) {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(timeout)*time.Microsecond)
 		defer cancel()
 	}
-	outputs, err := s.call(ctx, b, request.tensors)
-	if err != nil {
+	var header, data []byte
+	err = s.use(x, t, func(v *version) error {
+		b, err := v.batcher("")
+		if err != nil {
+			return err
+		}
+		outputs, err := s.call(ctx, b, request.tensors)
+		if err == nil {
+			header, data, err = writeOIP(v, request, outputs)
+		}
 		return err
+	})
+	switch {
+	case err != nil:
+		return err
+	case data == nil:
+		write(x, http.StatusOK, "application/json", header)
+	default:
+		x.Header().Set(headerLength, strconv.Itoa(len(header)))
+		write(x, http.StatusOK, "application/octet-stream", append(header, data...))
 	}
-	return writeOIP(x, v, request, outputs)
+	return nil
 }
 
 // oipCall is a request with its tensors read.
@@ -308,8 +315,9 @@ func (r oipResult) append(text []byte) ([]byte, error) {
 	return append(append(text, r.data...), '}'), nil
 }
 
-// writeOIP answers with the outputs that were asked for, or all.
-func writeOIP(x *exchange, v *version, request *oipCall, outputs tensors) error {
+// writeOIP writes the outputs that were asked for, or all: JSON, and what stands
+// behind it, nil if nothing does.
+func writeOIP(v *version, request *oipCall, outputs tensors) (header, data []byte, err error) {
 	wanted := request.Outputs
 	if len(wanted) == 0 {
 		for _, name := range sortedNames(outputs) {
@@ -317,16 +325,14 @@ func writeOIP(x *exchange, v *version, request *oipCall, outputs tensors) error 
 		}
 	}
 	results := make([]oipResult, len(wanted))
-	var data []byte
 	for i, want := range wanted {
 		output, ok := outputs[want.Name]
 		if !ok {
-			return errorf(ErrInput, "there is no output %q, only %q", want.Name, sortedNames(outputs))
+			return nil, nil, errorf(ErrInput, "there is no output %q, only %q", want.Name, sortedNames(outputs))
 		}
 		var raw []byte
-		var err error
 		if results[i], raw, err = want.result(v, output); err != nil {
-			return errorf(ErrInput, "output %q: %w", want.Name, err)
+			return nil, nil, errorf(ErrInput, "output %q: %w", want.Name, err)
 		}
 		inBinary := request.Parameters.BinaryDataOutput
 		if own := want.Parameters.BinaryData; own != nil {
@@ -338,20 +344,14 @@ func writeOIP(x *exchange, v *version, request *oipCall, outputs tensors) error 
 			results[i].data = nil
 			data = append(data, raw...)
 		case results[i].data == nil:
-			return errorf(ErrInput, "output %q: %s has no form in JSON: ask for it with binary_data", want.Name, results[i].Datatype)
+			return nil, nil, errorf(ErrInput, "output %q: %s has no form in JSON: ask for it with binary_data", want.Name, results[i].Datatype)
 		}
 	}
-	header, err := oipAnswer(v, request.ID, results)
-	if err != nil {
-		return fmt.Errorf("write answer: %w", err)
+	header, err = oipAnswer(v, request.ID, results)
+	if err == nil && data == nil && slices.ContainsFunc(results, func(r oipResult) bool { return r.data == nil }) {
+		data = []byte{} // of outputs without elements
 	}
-	if !slices.ContainsFunc(results, func(r oipResult) bool { return r.data == nil }) {
-		write(x, http.StatusOK, "application/json", header)
-		return nil
-	}
-	x.Header().Set(headerLength, strconv.Itoa(len(header)))
-	write(x, http.StatusOK, "application/octet-stream", append(header, data...))
-	return nil
+	return header, data, err
 }
 
 // oipAnswer is the JSON of an answer.

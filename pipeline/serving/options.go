@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Options says how a server works. The zero value is fine.
@@ -25,6 +27,9 @@ type Options struct {
 	// Log hears what becomes of models, and at level debug of each request; nil means
 	// nobody does.
 	Log *slog.Logger
+	// Metrics is where the server's metrics are registered, and what /metrics shows; nil
+	// means a registry of its own, with those of Go and of the process.
+	Metrics *prometheus.Registry
 	// Version is what the server says its own version is.
 	Version string
 	// Debug adds /debug/pprof.
@@ -37,8 +42,8 @@ type Limits struct {
 	Body int
 	// Images is the most images of a request; 0 means 1024.
 	Images int
-	// Pixels is the most of an image, before it is decoded; 0 means 16 million. Beyond
-	// 4 million an image needs a byte for each 100 pixels, as photographs have.
+	// Pixels is the most of an image that is decoded, see imagefile.DecodeAtMost; 0 means
+	// 16 million.
 	Pixels int
 	// Requests is how many are worked on at once; 0 means 512.
 	Requests int
@@ -47,14 +52,12 @@ type Limits struct {
 }
 
 const (
-	defaultName       = "model"
-	defaultImages     = 1024
-	defaultBody       = 16 << 20
-	defaultPixels     = 16_000_000
-	defaultRequests   = 512
-	defaultRead       = 30 * time.Second
-	plausiblePixels   = 4_000_000 // of an image, however small its file is
-	pixelsForEachByte = 100       // beyond
+	defaultName     = "model"
+	defaultImages   = 1024
+	defaultBody     = 16 << 20
+	defaultPixels   = 16_000_000
+	defaultRequests = 512
+	defaultRead     = 30 * time.Second
 )
 
 func (o Options) withDefaults() Options {

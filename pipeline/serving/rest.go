@@ -83,26 +83,27 @@ func (s *Server) rest(x *exchange, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v, err := s.acquire(x, t)
+	var answer []byte
+	err = s.use(x, t, func(v *version) error {
+		answer, err = s.restPredict(r.Context(), v, body)
+		return err
+	})
+	if err == nil {
+		write(x, http.StatusOK, "application/json", answer)
+	}
+	return err
+}
+
+// use lets do have the version that is asked for, which is not unloaded meanwhile.
+// The answer is written afterwards: a client may take long to read it.
+func (s *Server) use(x *exchange, t target, do func(*version) error) error {
+	v, err := s.table.acquire(t.model, t.which)
 	if err != nil {
 		return err
 	}
 	defer v.uses.Done()
-	answer, err := s.restPredict(r.Context(), v, body)
-	if err != nil {
-		return err
-	}
-	write(x, http.StatusOK, "application/json", answer)
-	return nil
-}
-
-// acquire finds the version that is asked for.
-func (s *Server) acquire(x *exchange, t target) (*version, error) {
-	v, err := s.table.acquire(t.model, t.which)
-	if err == nil {
-		x.model = v.Name
-	}
-	return v, err
+	x.model = v.Name
+	return do(v)
 }
 
 // restPredict answers a :predict request in the form, of rows or columns, that it
@@ -360,20 +361,19 @@ func (s *Server) restStatus(x *exchange, t target) error {
 
 // restMetadata answers what functions a version has.
 func (s *Server) restMetadata(x *exchange, t target) error {
-	v, err := s.acquire(x, t)
-	if err != nil {
+	var answer any
+	err := s.use(x, t, func(v *version) error {
+		signatures, err := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}.Marshal(v.signatureDefs())
+		answer = map[string]any{
+			"model_spec": map[string]string{"name": v.Name, "signature_name": "", "version": fmt.Sprint(v.Number)},
+			"metadata":   map[string]json.RawMessage{"signature_def": signatures},
+		}
 		return err
-	}
-	defer v.uses.Done()
-	signatures, err := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}.Marshal(v.signatureDefs())
-	if err != nil {
-		return fmt.Errorf("write metadata: %w", err)
-	}
-	writeJSON(x, http.StatusOK, map[string]any{
-		"model_spec": map[string]string{"name": v.Name, "signature_name": "", "version": fmt.Sprint(v.Number)},
-		"metadata":   map[string]json.RawMessage{"signature_def": signatures},
 	})
-	return nil
+	if err == nil {
+		writeJSON(x, http.StatusOK, answer)
+	}
+	return err
 }
 
 // writeProto answers with a message of TensorFlow Serving's.

@@ -91,7 +91,7 @@ func (s *Server) grpcAnswer(ctx context.Context, route string, answer func(*call
 		}
 		code := codes.OK
 		if err != nil {
-			code, _ = codesOf(err)
+			code, _ = Codes(err)
 		}
 		s.metrics.done("grpc", route, c.model, code.String(), time.Since(begun))
 		s.options.Log.Debug("request", "method", route, "code", code.String(), "milliseconds", float64(time.Since(begun).Microseconds())/1e3, "error", errorText(err))
@@ -267,13 +267,13 @@ func (g grpcHealth) Watch(in *healthpb.HealthCheckRequest, stream grpc.ServerStr
 			}
 			told = now
 		}
+		if g.server.draining.Load() { // a server that stops in good order waits for this
+			return status.Error(codes.Unavailable, ErrClosed.Error())
+		}
 		select {
 		case <-stream.Context().Done():
 			return status.FromContextError(stream.Context().Err()).Err()
 		case <-ticker.C:
-		}
-		if g.server.closed.Load() {
-			return status.Error(codes.Unavailable, ErrClosed.Error())
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/residual-go/residual/pipeline"
+	"github.com/residual-go/residual/tfgo/tensor"
 )
 
 // Server answers requests over HTTP, as an http.Handler, and over gRPC, see
@@ -54,20 +55,23 @@ func NewServer(o Options) (*Server, error) {
 		options: o, table: table{models: map[string]*entry{}},
 		working: make(chan struct{}, o.Limits.Requests), decoding: make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
-	s.metrics = newMetrics(s)
-	return s, nil
+	var err error
+	s.metrics, err = newMetrics(s)
+	return s, err
 }
 
 // Ready tells whether each model can be asked, and Drain was not called.
 func (s *Server) Ready() bool { return !s.draining.Load() && s.table.ready() }
 
 // Drain says to all who ask that the server is not ready, and closes connections
-// when they have got their answer; requests are answered as before. It is the
-// first thing to do before an http.Server is shut down.
+// when they have got their answer; requests are answered as before. A program that
+// ends calls it first, waits as long as it takes until its clients have heard, and
+// then shuts its http.Server and grpc.Server down.
 func (s *Server) Drain() { s.draining.Store(true) }
 
 // Close refuses further requests, and frees all models when the requests that
-// have come are answered, or the context has ended.
+// have come are answered. Where the context ends before, those that wait get
+// ErrClosed; a batch that has begun is waited for.
 func (s *Server) Close(ctx context.Context) error {
 	s.Drain()
 	s.closed.Store(true)
@@ -85,6 +89,26 @@ func (s *Server) Close(ctx context.Context) error {
 	}
 	unloads.Wait()
 	return errors.Join(errs...)
+}
+
+// Predict returns the probabilities for images, uint8 [N,H,W,C], by the newest
+// version of a model, as requests over the network get them: a row for each image,
+// a column for each class. ErrNotFound and what Batcher.Call says may be in the
+// error's chain.
+func (s *Server) Predict(ctx context.Context, name string, images tensor.Tensor) ([][]float32, error) {
+	if s.closed.Load() {
+		return nil, fmt.Errorf("predict: %w", ErrClosed)
+	}
+	v, err := s.table.acquire(name, which{})
+	if err != nil {
+		return nil, fmt.Errorf("predict: %w", err)
+	}
+	defer v.uses.Done()
+	b, err := v.batcher("")
+	if err != nil {
+		return nil, fmt.Errorf("predict: %w", err)
+	}
+	return b.Predict(ctx, images)
 }
 
 // exchange is a request over HTTP and its answer.
@@ -121,6 +145,7 @@ func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	begun := time.Now()
 	x := &exchange{ResponseWriter: w, request: r, route: "other"}
+	x.setReadDeadline(begun.Add(s.options.Limits.Read))
 	if s.draining.Load() {
 		w.Header().Set("Connection", "close")
 	}

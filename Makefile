@@ -31,6 +31,7 @@ test-models: build
 
 test: build test-models race ## all tests, Go and Python
 	go test $(NATIVE)
+	cd examples/service && go test ./...
 	$(PY) -m pytest -q -n 2 --dist loadfile python_export
 
 race: venv ## the race detector on all that is pure Go

@@ -16,15 +16,24 @@ func inspectCommand() *cli.Command {
 		Usage:     "say what is in a model's files, without TensorFlow",
 		UsageText: "residual inspect --model models/resnet50",
 		ArgsUsage: "[DIR]",
-		Flags:     []cli.Flag{modelFlag, jsonFlag},
-		Action:    inspect,
+		Flags: []cli.Flag{
+			modelFlag,
+			&cli.BoolFlag{Name: scanName, Usage: "say which operations it has, and fail if there are some that no classifier needs"},
+			jsonFlag,
+		},
+		Action: inspect,
 	}
 }
+
+const scanName = "scan"
 
 func inspect(c *cli.Context) error {
 	info, err := inspectArgument(c)
 	if err != nil {
 		return err
+	}
+	if c.Bool(scanName) {
+		return scan(c, info)
 	}
 	if c.Bool(jsonFlag.Name) {
 		return printJSON(c, inspection(info))
@@ -84,6 +93,42 @@ func inspectText(info *savedmodel.Info) string {
 	}
 	text.WriteString(table(variables))
 	return text.String()
+}
+
+// scan reports a model's operations. It fails if serve would refuse the model for
+// any of its functions.
+func scan(c *cli.Context, info *savedmodel.Info) error {
+	all, refused := info.Scan(nil)
+	if c.Bool(jsonFlag.Name) {
+		if err := printJSON(c, map[string]any{"model": info.Dir, "operations": all, "refused": append([]savedmodel.Operation{}, refused...)}); err != nil {
+			return err
+		}
+	} else if err := printLine(c, "%s", trimEnd(scanText(all, refused))); err != nil {
+		return err
+	}
+	if len(refused) > 0 {
+		return silentExit(exitFailure)
+	}
+	return nil
+}
+
+func scanText(all, refused []savedmodel.Operation) string {
+	count := 0
+	var rows [][]string
+	for _, op := range all {
+		count += op.Count
+		rows = append(rows, []string{op.Name, formatCount(op.Count)})
+	}
+	text := table(rows) + fmt.Sprintf("\n%s of %s: ", formatNumber(count, "operation"), formatNumber(len(all), "kind"))
+	if len(refused) == 0 {
+		return text + "none that a classifier does not need"
+	}
+	text += "a classifier does not need\n"
+	rows = nil
+	for _, op := range refused {
+		rows = append(rows, []string{"  " + op.Name, "in " + printable(op.Where)})
+	}
+	return text + table(rows)
 }
 
 // specResult and its like are what --json prints.

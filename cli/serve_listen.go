@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -34,6 +35,8 @@ type doors struct {
 	grpc        *grpc.Server
 	httpURL     string // "" where there is none
 	grpcAddress string
+	listeners   []*listener
+	conns       connections // of http
 	failed      chan error
 }
 
@@ -46,14 +49,14 @@ func listen(c *cli.Context, s *serveSettings, server *serving.Server) (*doors, e
 	}
 	d := &doors{failed: make(chan error, 2)}
 	if port := c.Int(portName); port != 0 {
-		listener, err := listenOn(c.String(hostName), port)
+		listener, err := d.listenOn(c.String(hostName), port)
 		if err != nil {
 			return nil, err
 		}
 		d.serveHTTP(listener, server, certificate, s.log)
 	}
 	if port := c.Int(grpcPortName); port != 0 {
-		listener, err := listenOn(c.String(hostName), port)
+		listener, err := d.listenOn(c.String(hostName), port)
 		if err != nil {
 			if d.http != nil {
 				err = errors.Join(err, d.http.Close())
@@ -65,11 +68,12 @@ func listen(c *cli.Context, s *serveSettings, server *serving.Server) (*doors, e
 	return d, nil
 }
 
-func listenOn(host string, port int) (net.Listener, error) {
-	listener, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+func (d *doors) listenOn(host string, port int) (net.Listener, error) {
+	listener, err := listenTCP(net.JoinHostPort(host, strconv.Itoa(port)))
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
+	d.listeners = append(d.listeners, listener)
 	return netutil.LimitListener(listener, maxConnections), nil
 }
 
@@ -96,7 +100,7 @@ func readCertificate(c *cli.Context) (*tls.Config, error) {
 func (d *doors) serveHTTP(listener net.Listener, server *serving.Server, certificate *tls.Config, logger *slog.Logger) {
 	d.http = &http.Server{
 		Handler: server, TLSConfig: certificate, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog: log.New(debugWriter{logger}, "", 0),
+		ConnState: d.conns.set, ErrorLog: log.New(debugWriter{logger}, "", 0),
 	}
 	scheme := "http://"
 	serve := func() error { return d.http.Serve(listener) }
@@ -138,6 +142,11 @@ func (d *doors) serveGRPC(listener net.Listener, server *serving.Server, certifi
 // close waits for the requests that have come, and closes what is left of them
 // when the context ends.
 func (d *doors) close(ctx context.Context) error {
+	var err error
+	for _, l := range d.listeners {
+		err = errors.Join(err, l.refuse(ctx))
+	}
+	err = errors.Join(err, d.conns.wait(ctx))
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -145,10 +154,9 @@ func (d *doors) close(ctx context.Context) error {
 			d.grpc.GracefulStop()
 		}
 	}()
-	var err error
 	if d.http != nil {
-		if err = d.http.Shutdown(ctx); err != nil {
-			err = errors.Join(context.Cause(ctx), d.http.Close())
+		if shutdownErr := d.http.Shutdown(ctx); shutdownErr != nil {
+			err = errors.Join(err, d.http.Close())
 		}
 	}
 	select {
@@ -158,7 +166,7 @@ func (d *doors) close(ctx context.Context) error {
 			d.grpc.Stop()
 		}
 		<-stopped
-		err = errors.Join(err, context.Cause(ctx))
+		err = cmp.Or(err, context.Cause(ctx))
 	}
 	return err
 }

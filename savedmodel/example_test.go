@@ -2,16 +2,21 @@ package savedmodel_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
 	"time"
 
 	"github.com/residual-go/residual/pipeline"
 	"github.com/residual-go/residual/pipeline/dataset"
 	"github.com/residual-go/residual/pipeline/imagefile"
+	"github.com/residual-go/residual/pipeline/serving"
 	"github.com/residual-go/residual/savedmodel"
 )
 
-// README's examples are these two functions, word for word (readme_test.go).
+// README's examples are these three functions, word for word (readme_test.go).
 
 func train(ctx context.Context) (accuracy float64, err error) {
 	model, err := savedmodel.Open("models/resnet50", savedmodel.Options{})
@@ -49,15 +54,57 @@ func predict(ctx context.Context, files ...string) error {
 	return nil
 }
 
-// Example trains a model, saves it, and asks it. models/resnet50 is a small
+func mount(mux *http.ServeMux, model *savedmodel.Model) (*serving.Server, error) {
+	server, err := serving.New(model, serving.Options{Name: "cifar", Classes: model.Info().Metadata.Classes})
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range []string{"/v1/", "/v2/", "/readyz", "/metrics"} {
+		mux.Handle(path, server) // POST /v1/models/cifar:classify with a JPEG as the body, and the rest
+	}
+	return server, nil
+}
+
+// post asks a mounted model for the best class of an image file.
+func post(ctx context.Context, file string) (string, error) {
+	model, err := savedmodel.Open("models/trained", savedmodel.Options{Signatures: []string{"serving_default"}})
+	if err != nil {
+		return "", err
+	}
+	defer model.Close()
+	mux := http.NewServeMux()
+	server, err := mount(mux, model)
+	if err != nil {
+		return "", err
+	}
+	defer server.Close(ctx)
+	body, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer body.Close()
+	answer := httptest.NewRecorder()
+	mux.ServeHTTP(answer, httptest.NewRequest(http.MethodPost, "/v1/models/cifar:classify?top=1", body))
+	var got struct {
+		Images []struct{ Top []pipeline.Guess }
+	}
+	if err := json.Unmarshal(answer.Body.Bytes(), &got); err != nil || len(got.Images) != 1 {
+		return "", fmt.Errorf("%v: %s", err, answer.Body)
+	}
+	return got.Images[0].Top[0].Class, nil
+}
+
+// Example trains a model, saves it, asks it, and serves it. models/resnet50 is a small
 // model here, and ship.png a drawn test image of that class.
 func Example() {
 	ctx := context.Background()
 	accuracy, err := train(ctx)
 	fmt.Println(accuracy > 0.9, err)
 	fmt.Println(predict(ctx, "ship.png"))
+	fmt.Println(post(ctx, "ship.png"))
 	// Output:
 	// true <nil>
 	// ship.png ship
 	// <nil>
+	// ship <nil>
 }

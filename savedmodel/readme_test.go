@@ -15,8 +15,8 @@ func TestReadmeShowsTheExamples(t *testing.T) {
 	readme := read(t, filepath.Join(root, "README.md"))
 	source := read(t, filepath.Join(root, "savedmodel", "example_test.go"))
 	blocks := strings.Split(readme, "```go\n")[1:]
-	if len(blocks) != 2 {
-		t.Fatalf("README has %d blocks of Go, want 2", len(blocks))
+	if len(blocks) != 3 {
+		t.Fatalf("README has %d blocks of Go, want 3", len(blocks))
 	}
 	for _, block := range blocks {
 		code, _, _ := strings.Cut(block, "```")

@@ -12,7 +12,7 @@ PURE := ./internal/... ./tfgo/tensor/... ./tfgo/trace/... ./pipeline/... ./saved
 NATIVE = $(filter-out $(shell go list $(PURE)),$(shell go list ./...))
 PY := .venv/bin/python
 
-.PHONY: help venv build quickstart test test-models race lint fmt golden bench bench-check bench-peers soak fuzz clean
+.PHONY: help venv build quickstart test test-models test-serving race lint fmt golden bench bench-check bench-peers soak fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -60,6 +60,12 @@ soak: build test-models ## kill 120 runs, crash in every call of a save, 100,000
 	go test ./cli -count=1 -v -timeout 2h -run '^(TestARunSurvivesKills|TestASave.*|TestFilesThatWereChanged|TestALongRunLeavesNothing)$$' \
 		-kills 120 -crashes 0 -mutated 0 -leak-steps 100000
 	go test ./savedmodel -count=1 -v -timeout 1h -run '^TestLoadsLeaveNothing$$' -loads 200
+
+# Each of these has a short form in make test.
+test-serving: build test-models ## 100 swaps under load, 10,000 clients that hang up, 1,000 loads, overload (ten minutes)
+	go test ./cli -count=1 -v -timeout 1h -run '^(TestVersionsAreSwappedUnderLoad|TestClientsThatHangUp|TestSIGTERMUnderLoad.*|TestServedVersions.*|TestOverload.*|TestSlow.*)$$' \
+		-swaps 100 -hang-ups 10000 -served-loads 950
+	$(PY) -m pytest -q python_export/tests/test_serving.py
 
 fuzz: build ## each fuzz target for a minute
 	@scripts/fuzz.sh 60s

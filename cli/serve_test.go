@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -32,6 +33,8 @@ import (
 
 	"github.com/wamuir/graft/tensorflow/core/framework/node_def_go_proto"
 
+	"github.com/residual-go/residual/pipeline/serving"
+	"github.com/residual-go/residual/savedmodel"
 	"github.com/residual-go/residual/savedmodel/modeltest"
 )
 
@@ -471,5 +474,61 @@ func TestDrainingHasAnEnd(t *testing.T) {
 	s.signal(t, syscall.SIGTERM)
 	if o := s.wait(t); o.code != 1 || !strings.Contains(o.stderr, "--drain was over") {
 		t.Errorf("exit code %d\n%s", o.code, o.stderr)
+	}
+}
+
+var servedLoads = flag.Int("served-loads", 60, "how often a version is loaded and unloaded")
+
+// Versions come and go without leaving memory, goroutines or descriptors. In a
+// process of its own, whose malloc has one arena: another one that it makes at some
+// time would look like a leak.
+func TestServedVersionsLeaveNothing(t *testing.T) {
+	const arenas = "MALLOC_ARENA_MAX"
+	if os.Getenv(arenas) != "1" {
+		command := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestServedVersionsLeaveNothing$", "-test.v", "-served-loads", strconv.Itoa(*servedLoads))
+		command.Env = append(os.Environ(), arenas+"=1")
+		output, err := command.CombinedOutput()
+		if t.Logf("%s", output); err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	s, err := serving.NewServer(serving.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := modeltest.Dir(t, modeltest.Tiny)
+	swap := func(number int64) {
+		t.Helper()
+		model, err := savedmodel.Open(dir, savedmodel.Options{Threads: 1, Signatures: []string{"serving_default"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.Load(t.Context(), serving.Version{Name: "tiny", Number: number, Model: model, Classes: model.Info().Metadata.Classes, Close: model.Close})
+		if err == nil && number > 1 {
+			err = s.Unload(t.Context(), "tiny", number-1)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	const first = 50 // until caches are full
+	for number := int64(1); number <= first; number++ {
+		swap(number)
+	}
+	before := modeltest.FootprintNow(t)
+	for number := int64(first + 1); number <= int64(first+*servedLoads); number++ {
+		swap(number)
+	}
+	after := modeltest.FootprintNow(t)
+	kb := float64(after.ResidentKB-before.ResidentKB) / float64(*servedLoads)
+	t.Logf("%d loads: %.1f kB each, goroutines %d and %d, descriptors %d and %d", *servedLoads, kb, before.Goroutines, after.Goroutines, before.Descriptors, after.Descriptors)
+	// A few hundred kB come and go with the allocator.
+	const noise = 4096
+	if after.ResidentKB-before.ResidentKB > 10**servedLoads+noise || after.Goroutines > before.Goroutines || after.Descriptors > before.Descriptors {
+		t.Errorf("%+v became %+v", before, after)
+	}
+	if err := s.Close(context.Background()); err != nil {
+		t.Error(err)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"sync"
 
 	"golang.org/x/sys/cpu"
@@ -148,7 +147,7 @@ func (m *Model) freeze(ctx context.Context, s signature) (*function, error) {
 	}
 	f.session, err = tfgo.NewSession(graph.Def, tfgo.Options{Threads: m.options.Threads, Optimized: true})
 	if graph.Def = nil; size > largeGraph {
-		debug.FreeOSMemory() // several copies of the weights
+		tfgo.FreeMemory() // several copies of the weights
 	}
 	return f, err
 }

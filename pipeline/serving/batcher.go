@@ -41,7 +41,7 @@ const (
 	defaultMaxBatch = 64
 	longBatch       = time.Second            // see BatchOptions.MaxBatch
 	coldBatch       = 250 * time.Millisecond // see Warm
-	leastMaxBatch   = 4                      // that Warm finds
+	leastMaxBatch   = 8                      // that Warm finds
 )
 
 func (o BatchOptions) withDefaults() BatchOptions {

@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/residual-go/residual/tfgo/tensor"
 )
@@ -124,8 +125,8 @@ func (s *scanner) key() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var key string
-	if err := json.Unmarshal(raw, &key); err != nil {
+	key, ok := unquote(raw)
+	if !ok {
 		return "", s.errorf("an object member's name is not a string")
 	}
 	if !s.take(':') {
@@ -148,6 +149,17 @@ func (s *scanner) str() ([]byte, error) {
 	}
 	s.at = len(s.text)
 	return nil, s.errorf("missing a closing quotation mark in string")
+}
+
+// unquote returns what a string with its quotes stands for.
+func unquote(raw []byte) (string, bool) {
+	plain := raw[1 : len(raw)-1]
+	if !slices.ContainsFunc(plain, func(c byte) bool { return c == '\\' || c < ' ' || c >= utf8.RuneSelf }) {
+		return string(plain), true
+	}
+	var text string
+	err := json.Unmarshal(raw, &text)
+	return text, err == nil
 }
 
 // word returns what stands up to the next delimiter: a number, a name.
@@ -177,10 +189,13 @@ func (s *scanner) skip(depth int) ([]byte, error) {
 		return s.text[begin:s.at], err
 	case '"':
 		raw, err := s.str()
-		if err == nil && !json.Valid(raw) {
-			err = s.errorf("invalid string")
+		if err != nil {
+			return nil, err
 		}
-		return raw, err
+		if _, ok := unquote(raw); !ok {
+			return nil, s.errorf("invalid string")
+		}
+		return raw, nil
 	}
 	word := s.word()
 	if kind := kindOf(word); kind == "" {

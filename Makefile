@@ -12,7 +12,7 @@ PURE := ./internal/... ./tfgo/tensor/... ./tfgo/trace/... ./pipeline/... ./saved
 NATIVE = $(filter-out $(shell go list $(PURE)),$(shell go list ./...))
 PY := .venv/bin/python
 
-.PHONY: help venv build quickstart test test-models test-serving race lint fmt golden bench bench-check bench-peers soak fuzz clean
+.PHONY: help venv build quickstart test test-models test-serving race lint fmt golden bench bench-check bench-peers bench-serve soak fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -54,6 +54,9 @@ bench-check: build ## fail if the fast paths have lost their lead over the plain
 
 bench-peers: build ## Go against Keras, PyTorch, ONNX Runtime, OpenVINO, in turns (an hour; installs 7 GB into build/peers)
 	@scripts/bench_peers.sh
+
+bench-serve: build ## residual serve against LitServe, in turns (half an hour)
+	@scripts/bench_serve.sh
 
 # Each of these has a short form in make test.
 soak: build test-models ## kill 120 runs, crash in every call of a save, 100,000 steps, 200 loads (half an hour)

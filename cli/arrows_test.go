@@ -45,6 +45,7 @@ var arrows = []arrow{
 	{"cli", "internal/disk pipeline pipeline/benchmark pipeline/callback pipeline/checkpoint pipeline/dataset pipeline/features pipeline/imagefile pipeline/plot pipeline/serving savedmodel tfgo tfgo/tensor tfgo/trace", "it joins the rooms"},
 	{"cli/residual", "cli", "main is about 15 lines"},
 	{"benchmarks/load", "", "it is a client like any other"},
+	{"benchmarks/nothing", "pipeline/serving tfgo/tensor", "it is a program such as a user writes"},
 	{"benchmarks/worker", "pipeline pipeline/dataset pipeline/imagefile savedmodel tfgo tfgo/tensor", "it is a program such as a user writes"},
 }
 

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 peers=build/peers-serve
 stamp=$peers/$(cksum <benchmarks/requirements-serve.txt | tr ' ' -)
 if [ ! -e "$stamp" ]; then
-	echo "Peers: installing LitServe into $peers (100 MB)"
+	echo "Peers: installing LitServe into $peers"
 	.venv/bin/python -m venv --clear "$peers"
 	"$peers/bin/python" -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements-serve.txt
 	packages='import sysconfig; print(sysconfig.get_path("purelib"))'

@@ -157,34 +157,30 @@ var oipTypes = map[tensor.DType]string{
 	tensor.Float32: "FP32", tensor.Float64: "FP64", tensor.BFloat16: "BF16",
 }
 
-// oipRequest is an inference request.
+// oipDTypes is oipTypes the other way round.
+var oipDTypes = func() map[string]tensor.DType {
+	dtypes := map[string]tensor.DType{}
+	for dtype, name := range oipTypes {
+		dtypes[name] = dtype
+	}
+	return dtypes
+}()
+
+// oipRequest is an inference request. What is not understood in it is overlooked, as
+// the protocol says.
 type oipRequest struct {
-	ID         string        `json:"id"`
-	Parameters oipParameters `json:"parameters"`
-	Inputs     []oipInput    `json:"inputs"`
-	Outputs    []oipOutput   `json:"outputs"`
+	id      string
+	timeout time.Duration // that the request may take; 0 if it does not say
+	binary  bool          // outputs stand behind the JSON unless they say otherwise
+	outputs []oipOutput   // that are wanted; nil for all
+	tensors tensors
 }
 
-type oipInput struct {
-	oipTensor
-	Parameters oipParameters   `json:"parameters"`
-	Data       json.RawMessage `json:"data"`
-}
-
+// oipOutput is an output that is wanted.
 type oipOutput struct {
-	Name       string        `json:"name"`
-	Parameters oipParameters `json:"parameters"`
-}
-
-// oipParameters are those that are understood, of all that may have some. Others
-// are overlooked, as the protocol says.
-type oipParameters struct {
-	BinaryDataSize   *int    `json:"binary_data_size"`
-	BinaryData       *bool   `json:"binary_data"`
-	BinaryDataOutput bool    `json:"binary_data_output"`
-	Classification   int     `json:"classification"`
-	Timeout          int64   `json:"timeout"` // microseconds that the request may take
-	SharedMemory     *string `json:"shared_memory_region"`
+	name           string
+	binary         bool // it stands behind the JSON
+	classification int  // so many of the best classes instead; 0 for the output itself
 }
 
 func (s *Server) oipInfer(x *exchange, r *http.Request, t target) error {
@@ -197,9 +193,9 @@ func (s *Server) oipInfer(x *exchange, r *http.Request, t target) error {
 		return err
 	}
 	ctx := r.Context()
-	if timeout := request.Parameters.Timeout; timeout > 0 && timeout < int64(time.Hour/time.Microsecond) {
+	if request.timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(timeout)*time.Microsecond)
+		ctx, cancel = context.WithTimeout(ctx, request.timeout)
 		defer cancel()
 	}
 	var header, data []byte
@@ -226,136 +222,67 @@ func (s *Server) oipInfer(x *exchange, r *http.Request, t target) error {
 	return nil
 }
 
-// oipCall is a request with its tensors read.
-type oipCall struct {
-	oipRequest
-	tensors tensors
-}
-
-// readOIP reads a body of JSON, with tensors behind it if a length says where.
-func readOIP(body []byte, length string) (*oipCall, error) {
-	text, data := body, []byte(nil)
-	if length != "" {
-		n, err := strconv.Atoi(length)
-		if err != nil || n < 0 || n > len(body) {
-			return nil, errorf(ErrInput, "%s is %q, and the body has %d bytes", headerLength, length, len(body))
-		}
-		text, data = body[:n], body[n:]
-	}
-	// encoding/json has no limit on depth that suits, and reads keys in any case.
-	if _, err := tensorjson.ReadObject(text); err != nil {
-		return nil, ofJSON(err)
-	}
-	call := &oipCall{tensors: tensors{}}
-	if err := json.Unmarshal(text, &call.oipRequest); err != nil {
-		return nil, ofJSON(err)
-	}
-	for _, input := range call.Inputs {
-		if _, twice := call.tensors[input.Name]; twice {
-			return nil, errorf(ErrInput, "input %q is there twice", input.Name)
-		}
-		var err error
-		if call.tensors[input.Name], data, err = input.read(data); err != nil {
-			return nil, errorf(ErrInput, "input %q: %w", input.Name, err)
-		}
-	}
-	if len(data) > 0 {
-		return nil, errorf(ErrInput, "%d bytes are left behind the tensors", len(data))
-	}
-	return call, nil
-}
-
-// read makes the tensor, of JSON or of the beginning of data, and returns what is
-// left of data.
-func (i oipInput) read(data []byte) (tensor.Tensor, []byte, error) {
-	dtype := tensor.Invalid
-	for d, name := range oipTypes {
-		if name == i.Datatype {
-			dtype = d
-		}
-	}
-	switch size := i.Parameters.BinaryDataSize; {
-	case dtype == tensor.Invalid:
-		return tensor.Tensor{}, nil, fmt.Errorf("datatype %q is not served", i.Datatype)
-	case i.Parameters.SharedMemory != nil:
-		return tensor.Tensor{}, nil, fmt.Errorf("shared memory is not served")
-	case size != nil && (*size < 0 || *size > len(data)):
-		return tensor.Tensor{}, nil, fmt.Errorf("binary_data_size is %d, and %d bytes are left", *size, len(data))
-	case size != nil && i.Data != nil:
-		return tensor.Tensor{}, nil, fmt.Errorf("there is both data and binary_data_size")
-	case size != nil:
-		t, err := tensor.FromBytes(dtype, data[:*size:*size], i.Shape...)
-		return t, data[*size:], err
-	case i.Data == nil:
-		return tensor.Tensor{}, nil, fmt.Errorf("there is neither data nor binary_data_size")
-	}
-	t, err := tensorjson.Read(i.Data, dtype)
-	if err == nil { // the elements may be nested or flat
-		t, err = tensor.FromBytes(dtype, t.Bytes(), i.Shape...)
-	}
-	return t, data, err
-}
-
 // oipResult describes an output in an answer.
 type oipResult struct {
 	oipTensor
-	Parameters map[string]int `json:"parameters,omitempty"`
-	data       []byte         // JSON text; nil if it is behind all JSON
+	data   []byte // JSON text; nil if the elements stand behind all JSON
+	behind int    // bytes, if they do
 }
 
 // append appends the result as JSON. encoding/json does not write NaN, which data
 // may have.
-func (r oipResult) append(text []byte) ([]byte, error) {
-	described, err := json.Marshal(r)
-	if err != nil || r.data == nil {
-		return append(text, described...), err
+func (r oipResult) append(text []byte) []byte {
+	text = appendString(append(text, `{"name":`...), r.Name)
+	text = appendString(append(text, `,"datatype":`...), r.Datatype)
+	text = append(text, `,"shape":[`...)
+	for i, side := range r.Shape {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = strconv.AppendInt(text, int64(side), 10)
 	}
-	text = append(text, described[:len(described)-1]...)
-	text = append(text, `,"data":`...)
-	return append(append(text, r.data...), '}'), nil
+	if r.data == nil {
+		return fmt.Appendf(text, `],"parameters":{"binary_data_size":%d}}`, r.behind)
+	}
+	text = append(append(text, `],"data":`...), r.data...)
+	return append(text, '}')
 }
 
 // writeOIP writes the outputs that were asked for, or all: JSON, and what stands
 // behind it, nil if nothing does.
-func writeOIP(v *version, request *oipCall, outputs tensors) (header, data []byte, err error) {
-	wanted := request.Outputs
+func writeOIP(v *version, request *oipRequest, outputs tensors) (header, data []byte, err error) {
+	wanted := request.outputs
 	if len(wanted) == 0 {
 		for _, name := range sortedNames(outputs) {
-			wanted = append(wanted, oipOutput{Name: name})
+			wanted = append(wanted, oipOutput{name: name, binary: request.binary})
 		}
 	}
 	results := make([]oipResult, len(wanted))
 	for i, want := range wanted {
-		output, ok := outputs[want.Name]
+		output, ok := outputs[want.name]
 		if !ok {
-			return nil, nil, errorf(ErrInput, "there is no output %q, only %q", want.Name, sortedNames(outputs))
+			return nil, nil, errorf(ErrInput, "there is no output %q, only %q", want.name, sortedNames(outputs))
 		}
 		var raw []byte
 		if results[i], raw, err = want.result(v, output); err != nil {
-			return nil, nil, errorf(ErrInput, "output %q: %w", want.Name, err)
-		}
-		inBinary := request.Parameters.BinaryDataOutput
-		if own := want.Parameters.BinaryData; own != nil {
-			inBinary = *own
+			return nil, nil, errorf(ErrInput, "output %q: %w", want.name, err)
 		}
 		switch {
-		case inBinary:
-			results[i].Parameters = map[string]int{"binary_data_size": len(raw)}
-			results[i].data = nil
+		case want.binary:
+			results[i].data, results[i].behind = nil, len(raw)
 			data = append(data, raw...)
 		case results[i].data == nil:
-			return nil, nil, errorf(ErrInput, "output %q: %s has no form in JSON: ask for it with binary_data", want.Name, results[i].Datatype)
+			return nil, nil, errorf(ErrInput, "output %q: %s has no form in JSON: ask for it with binary_data", want.name, results[i].Datatype)
 		}
 	}
-	header, err = oipAnswer(v, request.ID, results)
-	if err == nil && data == nil && slices.ContainsFunc(results, func(r oipResult) bool { return r.data == nil }) {
+	if data == nil && slices.ContainsFunc(results, func(r oipResult) bool { return r.data == nil }) {
 		data = []byte{} // of outputs without elements
 	}
-	return header, data, err
+	return oipAnswer(v, request.id, results), data, nil
 }
 
 // oipAnswer is the JSON of an answer.
-func oipAnswer(v *version, id string, results []oipResult) ([]byte, error) {
+func oipAnswer(v *version, id string, results []oipResult) []byte {
 	text := append([]byte(`{"model_name":`), appendString(nil, v.Name)...)
 	text = fmt.Appendf(text, `,"model_version":"%d"`, v.Number)
 	if id != "" {
@@ -366,33 +293,30 @@ func oipAnswer(v *version, id string, results []oipResult) ([]byte, error) {
 		if i > 0 {
 			text = append(text, ',')
 		}
-		var err error
-		if text, err = r.append(text); err != nil {
-			return nil, err
-		}
+		text = r.append(text)
 	}
-	return append(text, "]}"...), nil
+	return append(text, "]}"...)
 }
 
 // result describes an output, and gives its bytes.
 func (o oipOutput) result(v *version, output tensor.Tensor) (oipResult, []byte, error) {
-	if k := o.Parameters.Classification; k != 0 {
-		return o.classification(v, output, k)
+	if k := o.classification; k != 0 {
+		return o.classes(v, output, k)
 	}
-	r := oipResult{oipTensor: oipTensor{o.Name, oipTypes[output.DType()], slices.Concat([]int{}, output.Shape())}}
+	r := oipResult{oipTensor: oipTensor{o.name, oipTypes[output.DType()], output.Shape()}}
 	if tensorjson.Writes(output.DType()) {
 		r.data = tensorjson.AppendFlat(nil, output)
 	}
 	return r, output.Bytes(), nil
 }
 
-// classification is Triton's extension: the k best of each row as strings
+// classes is Triton's extension classification: the k best of each row as strings
 // "probability:label:class".
-func (o oipOutput) classification(v *version, output tensor.Tensor, k int) (oipResult, []byte, error) {
-	if v.images == nil || o.Name != pipeline.ProbabilitiesOutput {
+func (o oipOutput) classes(v *version, output tensor.Tensor, k int) (oipResult, []byte, error) {
+	if v.images == nil || o.name != pipeline.ProbabilitiesOutput {
 		return oipResult{}, nil, fmt.Errorf("it is not one of probabilities: there is no classification")
 	}
-	probabilities, err := pipeline.Probabilities(tensors{o.Name: output}, output.Shape()[0])
+	probabilities, err := pipeline.Probabilities(tensors{o.name: output}, output.Shape()[0])
 	if err != nil {
 		return oipResult{}, nil, err
 	}
@@ -413,5 +337,5 @@ func (o oipOutput) classification(v *version, output tensor.Tensor, k int) (oipR
 		}
 	}
 	data, err := json.Marshal(texts)
-	return oipResult{oipTensor: oipTensor{o.Name, "BYTES", []int{len(probabilities), best}}, data: data}, raw, err
+	return oipResult{oipTensor: oipTensor{o.name, "BYTES", []int{len(probabilities), best}}, data: data}, raw, err
 }

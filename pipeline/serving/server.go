@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/pprof"
 	"runtime"
@@ -155,6 +156,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			s.fail(x, fmt.Errorf("this request brought the server's handler down: %v", cause))
 		}
 		s.metrics.done("http", x.route, x.model, strconv.Itoa(x.code), time.Since(begun))
+		if !s.options.Log.Enabled(r.Context(), slog.LevelDebug) {
+			return
+		}
 		s.options.Log.Debug("request", "method", r.Method, "path", r.URL.Path, "code", x.code, "milliseconds", float64(time.Since(begun).Microseconds())/1e3,
 			"bytes_in", r.ContentLength, "bytes_out", x.bytes, "remote", r.RemoteAddr, "error", errorText(x.err))
 	}()

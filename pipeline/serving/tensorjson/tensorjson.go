@@ -253,6 +253,19 @@ func Elements(text []byte) ([][]byte, error) {
 	return elements, err
 }
 
+// Text returns what the text of a string stands for; false if it is none.
+func Text(text []byte) (string, bool) {
+	s := &scanner{text: text}
+	if s.next() != '"' {
+		return "", false
+	}
+	raw, err := s.str()
+	if err != nil || s.end() != nil {
+		return "", false
+	}
+	return unquote(raw)
+}
+
 // IsObject tells whether a text is an object's, by its first character.
 func IsObject(text []byte) bool { return (&scanner{text: text}).next() == '{' }
 

@@ -171,6 +171,19 @@ func TestElements(t *testing.T) {
 	}
 }
 
+func TestText(t *testing.T) {
+	for text, want := range map[string]string{`"a"`: "a", ` "\u00fc\n" `: "ü\n", `""`: ""} {
+		if got, ok := tensorjson.Text([]byte(text)); !ok || got != want {
+			t.Errorf("%s is %q, %v", text, got, ok)
+		}
+	}
+	for _, text := range []string{"", "7", `"a`, `"a" 7`, `"\x"`, "{}"} {
+		if got, ok := tensorjson.Text([]byte(text)); ok {
+			t.Errorf("%s is taken for the string %q", text, got)
+		}
+	}
+}
+
 func TestStack(t *testing.T) {
 	got, err := tensorjson.Stack([]tensor.Tensor{read(t, "[1,2]", tensor.Int64), read(t, "[3,4]", tensor.Int64)})
 	if err != nil || string(tensorjson.Append(nil, got)) != "[[1, 2], [3, 4]]" {

@@ -8,12 +8,13 @@ import (
 
 // summary is what is said of the requests that count.
 type summary struct {
-	Requests          int         `json:"requests"` // with an answer
-	Codes             map[int]int `json:"codes"`    // of the answers
-	Errors            int         `json:"errors"`   // requests without an answer
-	Dropped           int         `json:"dropped"`  // requests that were not sent
-	RequestsPerSecond float64     `json:"requests_per_second"`
-	Latency           latency     `json:"latency_ms"`
+	Requests          int             `json:"requests"` // with an answer
+	Codes             map[int]int     `json:"codes"`    // of the answers
+	Errors            int             `json:"errors"`   // requests without an answer
+	Dropped           int             `json:"dropped"`  // requests that were not sent
+	RequestsPerSecond float64         `json:"requests_per_second"`
+	Latency           latency         `json:"latency_ms"`
+	ByCode            map[int]latency `json:"latency_ms_by_code"` // of all answers
 
 	well      int   // answered with a code of success: the last two fields are of these
 	lastError error // of those without an answer
@@ -31,6 +32,7 @@ type latency struct {
 func summarize(records []record, measured time.Duration, counts func(record) bool) summary {
 	s := summary{Codes: map[int]int{}}
 	var took []time.Duration
+	byCode := map[int][]time.Duration{}
 	for _, r := range records {
 		switch {
 		case !counts(r):
@@ -42,6 +44,7 @@ func summarize(records []record, measured time.Duration, counts func(record) boo
 		default:
 			s.Requests++
 			s.Codes[r.code]++
+			byCode[r.code] = append(byCode[r.code], r.ended-r.begun)
 			if r.code/100 == 2 {
 				took = append(took, r.ended-r.begun)
 			}
@@ -50,6 +53,10 @@ func summarize(records []record, measured time.Duration, counts func(record) boo
 	s.well = len(took)
 	s.RequestsPerSecond = float64(s.well) / measured.Seconds()
 	s.Latency = latencyOf(took)
+	s.ByCode = map[int]latency{}
+	for code, times := range byCode {
+		s.ByCode[code] = latencyOf(times)
+	}
 	return s
 }
 

@@ -220,6 +220,20 @@ func (b *Batcher) Waiting() int {
 	return b.waiting
 }
 
+// full returns ErrOverloaded if a call would be refused now.
+func (b *Batcher) full() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.waiting < b.options.MaxWaiting {
+		return nil
+	}
+	return b.overloaded()
+}
+
+func (b *Batcher) overloaded() error {
+	return fmt.Errorf("%w: %d, of at most %d", ErrOverloaded, b.waiting, b.options.MaxWaiting)
+}
+
 // Predict returns the probabilities for images, uint8 [N,H,W,C]: a row for each,
 // a column for each class. It is Call for models of that signature.
 func (b *Batcher) Predict(ctx context.Context, images tensor.Tensor) ([][]float32, error) {
@@ -304,7 +318,7 @@ func (b *Batcher) enqueue(r *request) error {
 	case b.closed:
 		return ErrClosed
 	case b.waiting > 0 && b.waiting+r.count > b.options.MaxWaiting:
-		return fmt.Errorf("%w: %d, of at most %d", ErrOverloaded, b.waiting, b.options.MaxWaiting)
+		return b.overloaded()
 	}
 	b.queue = append(b.queue, r)
 	b.waiting += r.count

@@ -37,7 +37,7 @@ func (s *Server) classify(x *exchange, r *http.Request, t target) error {
 			return errorf(ErrInput, "top must be a whole number of at least 1, not %q", text)
 		}
 	}
-	body, err := s.body(x, r)
+	body, err := s.bodyFor(x, r, t)
 	if err != nil {
 		return err
 	}

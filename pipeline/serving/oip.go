@@ -184,7 +184,7 @@ type oipOutput struct {
 }
 
 func (s *Server) oipInfer(x *exchange, r *http.Request, t target) error {
-	body, err := s.body(x, r)
+	body, err := s.bodyFor(x, r, t)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package serving
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -79,7 +80,7 @@ func (s *Server) rest(x *exchange, r *http.Request) error {
 		return errorf(ErrNotImplemented, ":regress wants tf.Examples, which this server does not read; there is :predict")
 	}
 	x.route = "rest_predict"
-	body, err := s.body(x, r)
+	body, err := s.bodyFor(x, r, t)
 	if err != nil {
 		return err
 	}
@@ -92,6 +93,22 @@ func (s *Server) rest(x *exchange, r *http.Request) error {
 		write(x, http.StatusOK, "application/json", answer)
 	}
 	return err
+}
+
+// bodyFor reads a request's body, unless it would be refused for what waits already:
+// that costs as little as can be.
+func (s *Server) bodyFor(x *exchange, r *http.Request, t target) ([]byte, error) {
+	err := s.use(x, t, func(v *version) error {
+		if b, ok := v.batchers[pipeline.PredictSignature]; ok {
+			return b.full()
+		}
+		return nil
+	})
+	if errors.Is(err, ErrOverloaded) {
+		s.metrics.countRejected(err)
+		return nil, err
+	}
+	return s.body(x, r) // what else is wrong is found later, in the order that clients know
 }
 
 // use lets do have the version that is asked for, which is not unloaded meanwhile.

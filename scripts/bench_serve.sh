@@ -1,7 +1,7 @@
 #!/bin/sh
-# How fast residual serve answers, with LitServe beside it, in turns: an hour; let
-# nothing else run. Arguments go to serve.py: scripts/bench_serve.sh --quick shows in
-# a few minutes that all of it works.
+# How fast residual serve answers, with LitServe beside it, in turns: 75 minutes for
+# five rounds; let nothing else run. Arguments go to serve.py: scripts/bench_serve.sh
+# --quick shows in a few minutes that all of it works.
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -55,7 +55,7 @@ bench-check: build ## fail if the fast paths have lost their lead over the plain
 bench-peers: build ## Go against Keras, PyTorch, ONNX Runtime, OpenVINO, in turns (an hour; installs 7 GB into build/peers)
 	@scripts/bench_peers.sh
 
-bench-serve: build ## residual serve against LitServe, in turns (half an hour)
+bench-serve: build ## residual serve against LitServe, in turns (75 minutes; installs LitServe into build/peers-serve)
 	@scripts/bench_serve.sh
 
 # Each of these has a short form in make test.

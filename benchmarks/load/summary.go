@@ -16,7 +16,7 @@ type summary struct {
 	Latency           latency         `json:"latency_ms"`
 	ByCode            map[int]latency `json:"latency_ms_by_code"` // of all answers
 
-	well      int   // answered with a code of success: the last two fields are of these
+	well      int   // answered with a code of success: RequestsPerSecond and Latency are of these
 	lastError error // of those without an answer
 }
 

@@ -304,7 +304,7 @@ func (o oipOutput) result(v *version, output tensor.Tensor) (oipResult, []byte, 
 		return o.classes(v, output, k)
 	}
 	r := oipResult{oipTensor: oipTensor{o.name, oipTypes[output.DType()], output.Shape()}}
-	if tensorjson.Writes(output.DType()) {
+	if !o.binary && tensorjson.Writes(output.DType()) {
 		r.data = tensorjson.AppendFlat(nil, output)
 	}
 	return r, output.Bytes(), nil

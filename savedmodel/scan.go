@@ -91,6 +91,14 @@ func (s *scan) walk(graph *pb.MetaGraphDef, saver saver) {
 		reached[why].node(entry)
 	}
 	others := &reach{scan: s, nodes: map[string]bool{}, functions: map[string]bool{}}
+	// What is called or runs at the beginning, also where the saver says that it needs it.
+	for _, def := range graph.GetSignatureDef() {
+		for _, infos := range []map[string]*pb.TensorInfo{def.GetInputs(), def.GetOutputs()} {
+			for _, info := range infos {
+				others.node(info.GetName())
+			}
+		}
+	}
 	for _, n := range graph.GetGraphDef().GetNode() {
 		if !reached[restores].nodes[n.GetName()] && !reached[saves].nodes[n.GetName()] {
 			others.node(n.GetName())

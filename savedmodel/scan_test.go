@@ -102,6 +102,25 @@ func TestScanNamesWhatIsNotNeeded(t *testing.T) {
 			f := function(t, g.GetLibrary(), "inference_serve")
 			f.NodeDef = append(f.NodeDef, add(function(t, g.GetLibrary(), "traced_save").GetSignature().GetName()))
 		}, "SaveV2", "traced_save"},
+		"a signature that the saver says it needs": {func(g *graph_go_proto.GraphDef) {
+			f := function(t, g.GetLibrary(), "inference_serve")
+			f.NodeDef = append(f.NodeDef, add("SaveV2"))
+			var callers []string
+			for _, n := range g.GetNode() {
+				if strings.HasPrefix(n.GetName(), "StatefulPartitionedCall") {
+					callers = append(callers, "^"+n.GetName())
+				}
+			}
+			for _, n := range g.GetNode() {
+				if strings.Contains(n.String(), "traced_save") {
+					for _, caller := range callers {
+						if caller != "^"+n.GetName() {
+							n.Input = append(n.Input, caller)
+						}
+					}
+				}
+			}
+		}, "SaveV2", "inference_serve"},
 		"a function that nobody calls": {func(g *graph_go_proto.GraphDef) {
 			f := proto.Clone(function(t, g.GetLibrary(), "traced_restore")).(*function_go_proto.FunctionDef)
 			f.Signature.Name, f.NodeDef = "idle", []*node_def_go_proto.NodeDef{add("MatchingFiles")}

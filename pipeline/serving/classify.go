@@ -110,14 +110,19 @@ func (s *Server) name(ctx context.Context, v *version, pictures []picture, top i
 		return errorf(ErrInput, "%s does not classify images", v.Name)
 	}
 	size := v.images.Size()
-	pixels := make([]byte, len(pictures)*size)
-	for i, p := range pictures {
-		if err := s.decode(ctx, p.data, *v.images, pixels[i*size:][:size]); err != nil {
-			if p.Name != "" {
-				return fmt.Errorf("%q: %w", p.Name, err)
-			}
+	var pixels []byte // taken as the pictures are decoded
+	left := pixelsOfRequest * s.options.Limits.Pixels
+	for _, p := range pictures {
+		one := make([]byte, size)
+		area, err := s.decode(ctx, p.data, *v.images, one, left)
+		if err != nil && p.Name != "" {
+			return fmt.Errorf("%q: %w", p.Name, err)
+		}
+		if err != nil {
 			return err
 		}
+		left -= area
+		pixels = append(pixels, one...)
 	}
 	images, err := tensor.Of(pixels, len(pictures), v.images.Height, v.images.Width, v.images.Channels)
 	if err != nil {
@@ -139,25 +144,29 @@ func (s *Server) name(ctx context.Context, v *version, pictures []picture, top i
 	return nil
 }
 
-// decode brings a picture to the model's size. Few are decoded at once: each takes
-// memory for all its pixels.
-func (s *Server) decode(ctx context.Context, data []byte, shape imagefile.Shape, pixels []byte) error {
+// pixelsOfRequest is how many of the largest images a request's pictures may amount
+// to.
+const pixelsOfRequest = 8
+
+// decode brings a picture of at most so many pixels to the model's size, and returns
+// how many it had. Few are decoded at once: each takes memory for all its pixels.
+func (s *Server) decode(ctx context.Context, data []byte, shape imagefile.Shape, pixels []byte, left int) (int, error) {
 	select {
 	case s.decoding <- struct{}{}:
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return 0, context.Cause(ctx)
 	}
 	defer func() { <-s.decoding }()
-	img, err := imagefile.DecodeAtMost(data, s.options.Limits.Pixels)
+	img, err := imagefile.DecodeAtMost(data, min(left, s.options.Limits.Pixels))
 	if err == nil {
 		err = imagefile.Fit(img, shape, pixels)
 	}
 	switch {
 	case errors.Is(err, imagefile.ErrTooLarge):
 		s.metrics.reject("pixels")
-		return &kindError{errTooLarge, err}
+		return 0, &kindError{errTooLarge, err}
 	case err != nil:
-		return &kindError{ErrInput, err}
+		return 0, &kindError{ErrInput, err}
 	}
-	return nil
+	return img.Rect.Dx() * img.Rect.Dy(), nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -16,11 +17,13 @@ import (
 )
 
 // Folder is where the versions of a model come from: DIR/1, DIR/2, …, as for
-// TensorFlow Serving. Fields must not be changed once it is used.
+// TensorFlow Serving. Fields must not be changed once it is used, and it must not be
+// looked at by two goroutines at once.
 type Folder struct {
 	// Name is what the model is called.
 	Name string
-	Dir  string
+	// Dir is the folder of versions.
+	Dir string
 	// Open opens the model in a version's directory. Name and Number of what it
 	// returns are not looked at.
 	Open func(dir string) (Version, error)
@@ -32,8 +35,8 @@ type Folder struct {
 	Every time.Duration
 
 	looked bool             // once at least
-	seen   map[int64]string // stamps of versions when they were looked at last
-	failed map[int64]string // stamps of versions that could not be loaded
+	seen   map[int64]onDisk // versions when they were looked at last
+	failed map[int64]onDisk // versions that could not be loaded
 }
 
 // Sync looks at a folder once: it loads what is new, and unloads what is not to be
@@ -44,7 +47,7 @@ type Folder struct {
 // At the first look versions are loaded as they are; later ones when their files
 // have not changed between two looks: they may be on their way.
 func (s *Server) Sync(ctx context.Context, f *Folder) error {
-	stamps, err := f.stamps()
+	stamps, err := f.look()
 	if err != nil {
 		return fmt.Errorf("look for versions of %s: %w", f.Name, err)
 	}
@@ -56,11 +59,9 @@ func (s *Server) Sync(ctx context.Context, f *Folder) error {
 	for _, number := range numbers {
 		if len(wanted) < keep {
 			loaded, err := s.ensure(ctx, f, number, stamps[number])
-			wanted[number] = loaded
-			errs = append(errs, err)
-		}
-		if !wanted[number] {
-			delete(wanted, number)
+			if errs = append(errs, err); loaded {
+				wanted[number] = true
+			}
 		}
 	}
 	for _, number := range f.Labels {
@@ -81,7 +82,8 @@ func (s *Server) Sync(ctx context.Context, f *Folder) error {
 	errs = append(errs, s.relabel(f))
 	for _, number := range s.served(f.Name) {
 		if !wanted[number] {
-			errs = append(errs, s.Unload(ctx, f.Name, number))
+			// A signal ends the look, not the requests that are being answered.
+			errs = append(errs, s.Unload(context.WithoutCancel(ctx), f.Name, number))
 		}
 	}
 	return errors.Join(errs...)
@@ -108,14 +110,14 @@ func (s *Server) Follow(ctx context.Context, f *Folder) {
 }
 
 // ensure loads a version unless it is served, has failed, or may be on its way.
-func (s *Server) ensure(ctx context.Context, f *Folder, number int64, stamp string) (loaded bool, err error) {
+func (s *Server) ensure(ctx context.Context, f *Folder, number int64, now onDisk) (loaded bool, err error) {
 	switch {
 	case slices.Contains(s.served(f.Name), number):
 		return true, nil
-	case f.failed[number] == stamp, f.looked && f.seen[number] != stamp:
+	case now.stamp == "", f.failed[number] == now, f.looked && f.seen[number] != now:
 		return false, nil
 	}
-	v, err := f.Open(filepath.Join(f.Dir, f.base(number)))
+	v, err := f.Open(filepath.Join(f.Dir, now.base))
 	if err == nil {
 		v.Name, v.Number = f.Name, number
 		err = s.Load(ctx, v)
@@ -128,22 +130,11 @@ func (s *Server) ensure(ctx context.Context, f *Folder, number int64, stamp stri
 	}
 	if ctx.Err() == nil {
 		if f.failed == nil {
-			f.failed = map[int64]string{}
+			f.failed = map[int64]onDisk{}
 		}
-		f.failed[number] = stamp
+		f.failed[number] = now
 	}
 	return false, err
-}
-
-// base is the name of a version's folder, which may begin with zeros.
-func (f *Folder) base(number int64) string {
-	entries, _ := os.ReadDir(f.Dir)
-	for _, entry := range entries {
-		if n, ok := versionOf(entry.Name()); ok && n == number {
-			return entry.Name()
-		}
-	}
-	return strconv.FormatInt(number, 10)
 }
 
 func versionOf(name string) (int64, bool) {
@@ -177,46 +168,67 @@ func (s *Server) served(name string) []int64 {
 	return numbers
 }
 
-// stamps tells for each version in the folder what its files look like.
-func (f *Folder) stamps() (map[int64]string, error) {
+// onDisk is a version's folder as it was seen.
+type onDisk struct {
+	base  string // its name, which may begin with zeros
+	stamp string // what its files look like; "" if that cannot be seen now
+}
+
+// look finds the versions in the folder.
+func (f *Folder) look() (map[int64]onDisk, error) {
 	entries, err := os.ReadDir(f.Dir)
 	if err != nil {
 		return nil, err
 	}
-	stamps := map[int64]string{}
+	found := map[int64]onDisk{}
 	for _, entry := range entries {
 		number, ok := versionOf(entry.Name())
 		if !ok {
 			continue
 		}
-		if stamp, err := stampOf(filepath.Join(f.Dir, entry.Name())); err == nil {
-			stamps[number] = stamp
+		dir := filepath.Join(f.Dir, entry.Name())
+		if info, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
+			continue
 		}
+		stamp, err := stampOf(dir)
+		if err != nil { // files come and go: it is looked at again
+			stamp = ""
+		}
+		found[number] = onDisk{entry.Name(), stamp}
 	}
-	return stamps, nil
+	return found, nil
 }
 
-// stampOf sums up the names, sizes and times of a folder's files. It follows a link
-// that the folder itself may be.
+// stampOf sums up the names, sizes and times of a folder's files. It follows links.
 func stampOf(dir string) (string, error) {
-	dir, err := filepath.EvalSymlinks(dir)
-	if err != nil {
+	hash := fnv.New128a()
+	if err := sumUp(hash, dir, 0); err != nil {
 		return "", err
 	}
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return "", fs.ErrNotExist
+	return fmt.Sprintf("%x", hash.Sum(nil)), nil
+}
+
+func sumUp(hash io.Writer, dir string, depth int) error {
+	const deepest = 16 // links may go round in a circle
+	if depth > deepest {
+		return fmt.Errorf("%s: the folders go too deep, or round in a circle", dir)
 	}
-	hash := fnv.New128a()
-	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		path := filepath.Join(dir, entry.Name())
+		info, err := os.Stat(path)
 		if err != nil {
 			return err
 		}
-		info, err := os.Stat(path) // of what a link leads to
-		if err != nil {
-			return err
+		fmt.Fprintf(hash, "%q %d %d %v\n", entry.Name(), info.Size(), info.ModTime().UnixNano(), info.IsDir())
+		if info.IsDir() {
+			if err := sumUp(hash, path, depth+1); err != nil {
+				return err
+			}
 		}
-		fmt.Fprintf(hash, "%q %d %d %v\n", path, info.Size(), info.ModTime().UnixNano(), info.IsDir())
-		return nil
-	})
-	return fmt.Sprintf("%x", hash.Sum(nil)), err
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package serving
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -65,6 +66,9 @@ func (r *oipRequest) readFields(fields map[string][]byte) error {
 	for _, fields := range outputs {
 		output := oipFields{fields: fields}
 		name := output.text("name")
+		if slices.ContainsFunc(r.outputs, func(o oipOutput) bool { return o.name == name }) {
+			return errorf(ErrInput, "output %q is there twice", name)
+		}
 		own := output.parameters()
 		r.outputs = append(r.outputs, oipOutput{name, own.flag("binary_data", r.binary), own.number("classification")})
 		if err := errors.Join(output.err, own.err); err != nil {
@@ -74,13 +78,16 @@ func (r *oipRequest) readFields(fields map[string][]byte) error {
 	return nil
 }
 
+// mostTensors is more than a function has inputs or outputs.
+const mostTensors = 64
+
 // objects reads a field that is a list of objects, or is not there.
 func objects(fields map[string][]byte, key string) ([]map[string][]byte, error) {
 	text, ok := fields[key]
 	if !ok || string(text) == "null" {
 		return nil, nil
 	}
-	items, err := tensorjson.Elements(text)
+	items, err := tensorjson.Elements(text, mostTensors)
 	if err != nil {
 		return nil, errorf(ErrInput, "%s: %w", key, err)
 	}

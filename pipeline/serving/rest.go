@@ -145,7 +145,7 @@ func (s *Server) restPredict(ctx context.Context, v *version, body []byte) ([]by
 	case byRow && byColumn:
 		return nil, errorf(ErrInput, "expecting only one of 'inputs' or 'instances' keys to exist")
 	case byRow:
-		inputs, err = readRows(instances, b.signature.Inputs)
+		inputs, err = readRows(instances, b.signature.Inputs, s.options.Limits.Images)
 	case byColumn:
 		inputs, err = readColumns(columns, b.signature.Inputs)
 	default:
@@ -190,19 +190,26 @@ func (s *Server) call(ctx context.Context, b *Batcher, inputs tensors) (tensors,
 }
 
 // readRows reads 'instances': a list of values for the only input, or of objects
-// with a value for each.
-func readRows(text []byte, specs []tensor.Spec) (tensors, error) {
-	items, err := tensorjson.Elements(text)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("expecting 'instances' to be an list/array: %w", err)
-	case len(items) == 0:
-		return nil, fmt.Errorf("no values in 'instances' array")
-	case !tensorjson.IsObject(items[0]) && len(specs) > 1:
-		return nil, fmt.Errorf("instances is a plain list, but expecting list of objects as multiple input tensors are required: %s", strings.Join(tensor.Names(specs), ", "))
-	case !tensorjson.IsObject(items[0]):
+// with a value for each, at most so many of these.
+func readRows(text []byte, specs []tensor.Spec, most int) (tensors, error) {
+	if !tensorjson.IsListOfObjects(text) {
+		if len(specs) > 1 {
+			return nil, fmt.Errorf("instances is a plain list, but expecting list of objects as multiple input tensors are required: %s", strings.Join(tensor.Names(specs), ", "))
+		}
 		one, err := tensorjson.Read(text, specs[0].DType)
-		return tensors{specs[0].Name: one}, err
+		switch shape := one.Shape(); {
+		case err != nil:
+			return nil, err
+		case len(shape) == 0:
+			return nil, fmt.Errorf("expecting 'instances' to be an list/array")
+		case shape[0] == 0:
+			return nil, fmt.Errorf("no values in 'instances' array")
+		}
+		return tensors{specs[0].Name: one}, nil
+	}
+	items, err := tensorjson.Elements(text, most)
+	if err != nil {
+		return nil, fmt.Errorf("'instances' list: %w", err)
 	}
 	columns := map[string][]tensor.Tensor{}
 	for i, item := range items {

@@ -205,6 +205,9 @@ func (s *scanner) skip(depth int) ([]byte, error) {
 	return word, nil
 }
 
+// maxMembers is how many members an object may have: requests have fewer than ten.
+const maxMembers = 1000
+
 // ReadObject returns the text of each of an object's values, by key. The first of
 // equal keys counts. The texts share the memory of text.
 func ReadObject(text []byte) (map[string][]byte, error) {
@@ -224,6 +227,9 @@ func ReadObject(text []byte) (map[string][]byte, error) {
 		if _, known := fields[key]; !known {
 			fields[key] = value
 		}
+		if err == nil && len(fields) > maxMembers {
+			err = s.errorf("an object has more than %d members", maxMembers)
+		}
 		return err
 	})
 	if err == nil {
@@ -235,8 +241,8 @@ func ReadObject(text []byte) (map[string][]byte, error) {
 	return fields, nil
 }
 
-// Elements returns the texts of a list's values.
-func Elements(text []byte) ([][]byte, error) {
+// Elements returns the texts of a list's values, of at most so many.
+func Elements(text []byte, most int) ([][]byte, error) {
 	s := &scanner{text: text}
 	if s.next() != '[' {
 		return nil, errors.New("JSON Value: Is not a list")
@@ -245,6 +251,9 @@ func Elements(text []byte) ([][]byte, error) {
 	err := s.members(0, func(string) error {
 		element, err := s.skip(1)
 		elements = append(elements, element)
+		if err == nil && len(elements) > most {
+			err = s.errorf("a list has more than %d values", most)
+		}
 		return err
 	})
 	if err == nil {
@@ -268,6 +277,12 @@ func Text(text []byte) (string, bool) {
 
 // IsObject tells whether a text is an object's, by its first character.
 func IsObject(text []byte) bool { return (&scanner{text: text}).next() == '{' }
+
+// IsListOfObjects tells so of a list and its first value.
+func IsListOfObjects(text []byte) bool {
+	s := &scanner{text: text}
+	return s.take('[') && s.next() == '{'
+}
 
 // Stack joins tensors of one type and shape to one with a dimension more.
 func Stack(items []tensor.Tensor) (tensor.Tensor, error) {

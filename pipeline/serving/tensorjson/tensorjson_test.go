@@ -157,15 +157,15 @@ func TestReadObject(t *testing.T) {
 }
 
 func TestElements(t *testing.T) {
-	elements, err := tensorjson.Elements([]byte(` [ {"a": 1}, [2] ,3 ]`))
+	elements, err := tensorjson.Elements([]byte(` [ {"a": 1}, [2] ,3 ]`), 3)
 	if err != nil || fmt.Sprintf("%s", elements) != `[{"a": 1} [2] 3]` {
 		t.Errorf("%s, %v", elements, err)
 	}
 	if !tensorjson.IsObject(elements[0]) || tensorjson.IsObject(elements[1]) {
 		t.Error("an object is not known as one")
 	}
-	for _, text := range []string{"{}", "[1", "[1]x", ""} {
-		if _, err := tensorjson.Elements([]byte(text)); err == nil {
+	for _, text := range []string{"{}", "[1", "[1]x", "", "[1,2,3,4]"} {
+		if _, err := tensorjson.Elements([]byte(text), 3); err == nil {
 			t.Errorf("%q is taken for a list", text)
 		}
 	}

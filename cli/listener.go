@@ -83,11 +83,10 @@ func (l *listener) refuse(ctx context.Context) error {
 	}
 	for _, fd := range files {
 		file := os.NewFile(uintptr(fd), "connection")
-		conn, err := net.FileConn(file)
-		if err = errors.Join(err, file.Close()); err != nil {
-			return fmt.Errorf("refuse connections: %w", err)
+		if conn, err := net.FileConn(file); err == nil {
+			l.late <- conn
 		}
-		l.late <- conn
+		file.Close() // conn has a descriptor of its own
 	}
 	for len(l.late) > 0 {
 		select {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -86,20 +87,26 @@ func readCertificate(c *cli.Context) (*tls.Config, error) {
 	if cert == "" || key == "" {
 		return nil, usagef(c, "--%s and --%s belong together", tlsCertName, tlsKeyName)
 	}
-	// Read again for each connection: certificates are renewed while a server runs.
-	read := func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-		pair, err := tls.LoadX509KeyPair(cert, key)
-		return &pair, err
-	}
-	if _, err := read(nil); err != nil {
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
 		return nil, fmt.Errorf("read certificate: %w", err)
+	}
+	var last atomic.Pointer[tls.Certificate]
+	last.Store(&pair)
+	// Read again for each connection: certificates are renewed while a server runs. The
+	// last good one serves while one of the two files is new.
+	read := func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		if pair, err := tls.LoadX509KeyPair(cert, key); err == nil {
+			last.Store(&pair)
+		}
+		return last.Load(), nil
 	}
 	return &tls.Config{GetCertificate: read, MinVersion: tls.VersionTLS12}, nil
 }
 
 func (d *doors) serveHTTP(listener net.Listener, server *serving.Server, certificate *tls.Config, logger *slog.Logger) {
 	d.http = &http.Server{
-		Handler: server, TLSConfig: certificate, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		Handler: server, TLSConfig: certificate.Clone(), ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ConnState: d.conns.set, ErrorLog: log.New(debugWriter{logger}, "", 0),
 	}
 	scheme := "http://"
@@ -146,7 +153,6 @@ func (d *doors) close(ctx context.Context) error {
 	for _, l := range d.listeners {
 		err = errors.Join(err, l.refuse(ctx))
 	}
-	err = errors.Join(err, d.conns.wait(ctx))
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -154,6 +160,7 @@ func (d *doors) close(ctx context.Context) error {
 			d.grpc.GracefulStop()
 		}
 	}()
+	err = errors.Join(err, d.conns.wait(ctx))
 	if d.http != nil {
 		if shutdownErr := d.http.Shutdown(ctx); shutdownErr != nil {
 			err = errors.Join(err, d.http.Close())

@@ -238,6 +238,7 @@ func (s *serveSettings) follow(ctx context.Context, server *serving.Server, fail
 	}
 	select {
 	case <-ctx.Done():
+		server.Drain() // before a version that is being loaded is waited for
 	case err = <-failed:
 		err = fmt.Errorf("listen: %w", err)
 	}

@@ -32,7 +32,7 @@ type BatchOptions struct {
 	// Workers is how many batches are computed at once; 0 means one, which has all
 	// cores.
 	Workers int
-	// OnBatch hears of each batch, from the goroutine that computed it: how many
+	// OnBatch hears of each batch that the model computed, from the goroutine that computed it: how many
 	// images it had, and how long it took.
 	OnBatch func(images int, took time.Duration)
 }
@@ -85,6 +85,7 @@ type Batcher struct {
 	queue   []*request
 	waiting int // images in the queue
 	closed  bool
+	alarm   *time.Timer // when a lingering worker looks again; nil if none lingers
 	workers sync.WaitGroup
 }
 
@@ -231,7 +232,7 @@ func (b *Batcher) full() error {
 }
 
 func (b *Batcher) overloaded() error {
-	return fmt.Errorf("%w: %d, of at most %d", ErrOverloaded, b.waiting, b.options.MaxWaiting)
+	return fmt.Errorf("%w: %d images wait, of at most %d", ErrOverloaded, b.waiting, b.options.MaxWaiting)
 }
 
 // Predict returns the probabilities for images, uint8 [N,H,W,C]: a row for each,
@@ -240,6 +241,9 @@ func (b *Batcher) Predict(ctx context.Context, images tensor.Tensor) ([][]float3
 	outputs, err := b.Call(ctx, tensors{pipeline.ImagesInput: images})
 	if err != nil {
 		return nil, err
+	}
+	if len(images.Shape()) == 0 {
+		return nil, errorf(ErrInput, "predict: images have shape %v, not [N,H,W,C]", images.Shape())
 	}
 	return pipeline.Probabilities(outputs, images.Shape()[0])
 }
@@ -345,6 +349,9 @@ func (b *Batcher) remove(r *request) {
 func (b *Batcher) Close(ctx context.Context) error {
 	b.mu.Lock()
 	b.closed = true
+	if b.alarm != nil {
+		b.alarm.Stop()
+	}
 	b.changed.Broadcast()
 	b.mu.Unlock()
 	drained := make(chan struct{})
@@ -423,11 +430,14 @@ func (b *Batcher) lingers() bool {
 	if left <= 0 {
 		return false
 	}
-	time.AfterFunc(left, func() {
-		b.mu.Lock() // until the worker waits: it would miss what comes before
-		defer b.mu.Unlock()
-		b.changed.Broadcast()
-	})
+	if b.alarm == nil {
+		b.alarm = time.AfterFunc(left, func() {
+			b.mu.Lock() // until the worker waits: it would miss what comes before
+			defer b.mu.Unlock()
+			b.alarm = nil
+			b.changed.Broadcast()
+		})
+	}
 	return true
 }
 

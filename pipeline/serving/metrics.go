@@ -20,6 +20,9 @@ type metrics struct {
 	images   *prometheus.HistogramVec // model
 	batches  *prometheus.HistogramVec // model
 	rejected *prometheus.CounterVec   // reason
+
+	registry *prometheus.Registry
+	own      []prometheus.Collector // that are registered
 }
 
 func newMetrics(s *Server) (*metrics, error) {
@@ -49,13 +52,23 @@ func newMetrics(s *Server) (*metrics, error) {
 		registry = prometheus.NewRegistry()
 		all = append(all, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	}
+	m.registry = registry
 	for _, collector := range all {
 		if err := registry.Register(collector); err != nil {
+			m.unregister()
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}
+		m.own = append(m.own, collector)
 	}
 	m.handler = promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 	return m, nil
+}
+
+// unregister lets another server use the registry.
+func (m *metrics) unregister() {
+	for _, collector := range m.own {
+		m.registry.Unregister(collector)
+	}
 }
 
 func (m *metrics) done(protocol, route, model, code string, took time.Duration) {
@@ -91,7 +104,7 @@ func (v versions) Describe(to chan<- *prometheus.Desc) {
 
 // Collect is prometheus.Collector's.
 func (v versions) Collect(to chan<- prometheus.Metric) {
-	for _, one := range v.server.table.statuses("") {
+	for _, one := range v.server.table.allStatuses() {
 		to <- prometheus.MustNewConstMetric(versionDesc, prometheus.GaugeValue, 1, one.name, one.version(), one.state.String())
 		if one.available() {
 			to <- prometheus.MustNewConstMetric(waitingDesc, prometheus.GaugeValue, float64(one.waiting), one.name, one.version())

@@ -1,6 +1,7 @@
 package serving
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -91,7 +92,7 @@ func (s *Server) oipIndex(x *exchange, r *http.Request) error {
 		Labels  []string `json:"labels,omitempty"` // not Triton's
 	}
 	index := []item{}
-	for _, one := range s.table.statuses("") {
+	for _, one := range s.table.allStatuses() {
 		i := item{Name: one.name, Version: one.version(), State: "UNAVAILABLE", Labels: one.labels}
 		switch {
 		case one.available():
@@ -300,7 +301,7 @@ func oipAnswer(v *version, id string, results []oipResult) []byte {
 
 // result describes an output, and gives its bytes.
 func (o oipOutput) result(v *version, output tensor.Tensor) (oipResult, []byte, error) {
-	if k := o.classification; k != 0 {
+	if k := o.classification; k > 0 {
 		return o.classes(v, output, k)
 	}
 	r := oipResult{oipTensor: oipTensor{o.name, oipTypes[output.DType()], output.Shape()}}
@@ -324,14 +325,14 @@ func (o oipOutput) classes(v *version, output tensor.Tensor, k int) (oipResult, 
 	var raw []byte
 	best := 0
 	for _, row := range probabilities {
-		top, err := pipeline.Top(row, v.Classes, k)
-		if err != nil {
-			return oipResult{}, nil, err
+		labels := make([]int, len(row))
+		for label := range labels {
+			labels[label] = label
 		}
-		best = len(top)
-		for _, guess := range top {
-			label := slices.Index(v.Classes, guess.Class)
-			text := fmt.Sprintf("%f:%d:%s", guess.Probability, label, guess.Class)
+		slices.SortStableFunc(labels, func(a, b int) int { return cmp.Compare(row[b], row[a]) })
+		best = min(k, len(labels))
+		for _, label := range labels[:best] {
+			text := fmt.Sprintf("%f:%d:%s", row[label], label, v.Classes[label])
 			texts = append(texts, text)
 			raw = append(binary.LittleEndian.AppendUint32(raw, uint32(len(text))), text...)
 		}

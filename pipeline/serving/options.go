@@ -4,9 +4,12 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/residual-go/residual/pipeline"
 )
 
 // Options says how a server works. The zero value is fine.
@@ -16,9 +19,10 @@ type Options struct {
 	// Classes are the names of what New's model tells apart, in label order; nil means
 	// that they are numbered.
 	Classes []string
-	// Signatures are the functions that are served; nil means serving_default.
+	// Signatures are the functions that are served; nil means serving_default. Requests that
+	// name none mean serving_default, or the first one where that is not served.
 	Signatures []string
-	// Batch says how requests are joined. Its Signature and OnBatch are not looked at.
+	// Batch says how requests are joined. Its Signature and OnBatch are the server's own.
 	Batch  BatchOptions
 	Limits Limits
 	// Token must come with each request, as "Authorization: Bearer TOKEN", but for those
@@ -27,8 +31,8 @@ type Options struct {
 	// Log hears what becomes of models, and at level debug of each request; nil means
 	// nobody does.
 	Log *slog.Logger
-	// Metrics is where the server's metrics are registered, and what /metrics shows; nil
-	// means a registry of its own, with those of Go and of the process.
+	// Metrics is where the server's metrics are registered until Close, and what /metrics
+	// shows; nil means a registry of its own, with those of Go and of the process.
 	Metrics *prometheus.Registry
 	// Version is what the server says its own version is.
 	Version string
@@ -63,7 +67,7 @@ const (
 func (o Options) withDefaults() Options {
 	o.Name = cmp.Or(o.Name, defaultName)
 	if len(o.Signatures) == 0 {
-		o.Signatures = []string{o.Batch.withDefaults().Signature}
+		o.Signatures = []string{pipeline.PredictSignature}
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -80,6 +84,11 @@ func (o Options) withDefaults() Options {
 func (o Options) check() error {
 	if min(o.Limits.Body, o.Limits.Images, o.Limits.Pixels, o.Limits.Requests, int(o.Limits.Read)) < 0 {
 		return fmt.Errorf("check options: no limit may be negative: %+v", o.Limits)
+	}
+	for i, name := range o.Signatures {
+		if slices.Contains(o.Signatures[:i], name) {
+			return fmt.Errorf("check options: the signature %q is there twice", name)
+		}
 	}
 	return o.Batch.withDefaults().check()
 }

@@ -3,7 +3,6 @@ package serving
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -15,7 +14,6 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/residual-go/residual/pipeline"
 	"github.com/residual-go/residual/pipeline/serving/tensorjson"
 	"github.com/residual-go/residual/tfgo/tensor"
 )
@@ -95,20 +93,24 @@ func (s *Server) rest(x *exchange, r *http.Request) error {
 	return err
 }
 
-// bodyFor reads a request's body, unless it would be refused for what waits already:
-// that costs as little as can be.
+// bodyFor takes a place among the requests at once, and reads the body; not if the
+// request would be refused for what waits already, which costs as little as can be.
 func (s *Server) bodyFor(x *exchange, r *http.Request, t target) ([]byte, error) {
+	if err := s.enter(); err != nil {
+		return nil, err
+	}
+	x.entered = true
 	err := s.use(x, t, func(v *version) error {
-		if b, ok := v.batchers[pipeline.PredictSignature]; ok {
-			return b.full()
+		if len(v.batchers) > 1 { // the body says which
+			return nil
 		}
-		return nil
+		return v.batchers[v.signature].full()
 	})
-	if errors.Is(err, ErrOverloaded) {
+	if err != nil {
 		s.metrics.countRejected(err)
 		return nil, err
 	}
-	return s.body(x, r) // what else is wrong is found later, in the order that clients know
+	return s.body(x, r)
 }
 
 // use lets do have the version that is asked for, which is not unloaded meanwhile.
@@ -167,7 +169,7 @@ func (s *Server) restPredict(ctx context.Context, v *version, body []byte) ([]by
 // batcher finds a function; "" is the one that a request without a name means.
 func (v *version) batcher(name string) (*Batcher, error) {
 	if name == "" {
-		name = pipeline.PredictSignature
+		name = v.signature
 	}
 	b, ok := v.batchers[name]
 	if !ok {
@@ -412,6 +414,9 @@ func writeProto(x *exchange, message proto.Message) error {
 
 // modelStatus answers for a version, or all that there are.
 func (s *Server) modelStatus(name string, w which) (*serving.GetModelStatusResponse, error) {
+	if name == "" {
+		return nil, errorf(ErrInput, "Missing model name in request")
+	}
 	if w.label != "" {
 		v, err := s.table.acquire(name, w)
 		if err != nil {

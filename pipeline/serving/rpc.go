@@ -3,6 +3,7 @@ package serving
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -43,13 +44,13 @@ var services = []grpc.ServiceDesc{
 	{
 		ServiceName: "tensorflow.serving.PredictionService", HandlerType: (*any)(nil), Metadata: "tensorflow_serving/apis/prediction_service.proto",
 		Methods: []grpc.MethodDesc{
-			{MethodName: "Predict", Handler: unary("grpc_predict", (*Server).grpcPredict)},
-			{MethodName: "GetModelMetadata", Handler: unary("grpc_metadata", (*Server).grpcMetadata)},
+			{MethodName: "Predict", Handler: unary("tensorflow.serving.PredictionService/Predict", "grpc_predict", (*Server).grpcPredict)},
+			{MethodName: "GetModelMetadata", Handler: unary("tensorflow.serving.PredictionService/GetModelMetadata", "grpc_metadata", (*Server).grpcMetadata)},
 		},
 	},
 	{
 		ServiceName: "tensorflow.serving.ModelService", HandlerType: (*any)(nil), Metadata: "tensorflow_serving/apis/model_service.proto",
-		Methods: []grpc.MethodDesc{{MethodName: "GetModelStatus", Handler: unary("grpc_status", (*Server).grpcStatus)}},
+		Methods: []grpc.MethodDesc{{MethodName: "GetModelStatus", Handler: unary("tensorflow.serving.ModelService/GetModelStatus", "grpc_status", (*Server).grpcStatus)}},
 	},
 }
 
@@ -59,21 +60,41 @@ type message[T any] interface {
 	proto.Message
 }
 
-// unary makes gRPC's handler of a method.
-func unary[In any, InP message[In], Out any](route string, answer func(*Server, context.Context, InP, *call) (*Out, error)) grpc.MethodHandler {
+// unary makes gRPC's handler of a method, whose name has its service's before it.
+func unary[In any, InP message[In], Out any](method, route string, answer func(*Server, context.Context, InP, *call) (*Out, error)) grpc.MethodHandler {
 	return func(server any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
+		s := server.(*Server)
 		in := InP(new(In))
-		if err := decode(in); err != nil {
+		if err := s.receive(ctx, func() error { return decode(in) }); err != nil {
 			return nil, err
 		}
-		s := server.(*Server)
 		handler := func(ctx context.Context, request any) (any, error) {
 			return s.grpcAnswer(ctx, route, func(c *call) (any, error) { return answer(s, ctx, request.(InP), c) })
 		}
 		if interceptor == nil {
 			return handler(ctx, in)
 		}
-		return interceptor(ctx, in, &grpc.UnaryServerInfo{Server: server, FullMethod: route}, handler)
+		return interceptor(ctx, in, &grpc.UnaryServerInfo{Server: server, FullMethod: "/" + method}, handler)
+	}
+}
+
+// receive waits for a message, of those who have the token and for as long as a body
+// may take.
+func (s *Server) receive(ctx context.Context, decode func() error) error {
+	if !s.allowed(authorization(ctx)) {
+		s.metrics.reject("token")
+		return status.Error(codes.Unauthenticated, ErrUnauthorized.Error())
+	}
+	received := make(chan error, 1) // after the method has returned gRPC ends the stream, and decode
+	go func() { received <- decode() }()
+	timer := time.NewTimer(s.options.Limits.Read)
+	defer timer.Stop()
+	select {
+	case err := <-received:
+		return err
+	case <-timer.C:
+		s.metrics.reject("slow")
+		return status.Error(codes.DeadlineExceeded, errTooSlow.Error())
 	}
 }
 
@@ -86,12 +107,15 @@ func (s *Server) grpcAnswer(ctx context.Context, route string, answer func(*call
 	c := &call{}
 	defer func() {
 		if cause := recover(); cause != nil {
-			s.options.Log.Error("a request brought the handler down", "method", route, "cause", cause)
+			s.options.Log.Error("a request brought the handler down", "method", route, "cause", cause, "stack", string(debug.Stack()))
 			err = fmt.Errorf("this request brought the server's handler down: %v", cause)
 		}
 		code := codes.OK
 		if err != nil {
 			code, _ = Codes(err)
+		}
+		if code == codes.Internal {
+			s.options.Log.Error("a request failed", "method", route, "error", err)
 		}
 		s.metrics.done("grpc", route, c.model, code.String(), time.Since(begun))
 		s.options.Log.Debug("request", "method", route, "code", code.String(), "milliseconds", float64(time.Since(begun).Microseconds())/1e3, "error", errorText(err))
@@ -99,10 +123,6 @@ func (s *Server) grpcAnswer(ctx context.Context, route string, answer func(*call
 			out, err = nil, status.Error(code, err.Error())
 		}
 	}()
-	if !s.allowed(authorization(ctx)) {
-		s.metrics.reject("token")
-		return nil, ErrUnauthorized
-	}
 	if err := s.enter(); err != nil {
 		return nil, err
 	}
@@ -257,6 +277,7 @@ func (g grpcHealth) Watch(in *healthpb.HealthCheckRequest, stream grpc.ServerStr
 	defer ticker.Stop()
 	told := healthpb.HealthCheckResponse_UNKNOWN
 	for {
+		ends := g.server.draining.Load()
 		now := healthpb.HealthCheckResponse_SERVICE_UNKNOWN
 		if g.knows(in.GetService()) {
 			now = g.status()
@@ -267,7 +288,7 @@ func (g grpcHealth) Watch(in *healthpb.HealthCheckRequest, stream grpc.ServerStr
 			}
 			told = now
 		}
-		if g.server.draining.Load() { // a server that stops in good order waits for this
+		if ends { // a server that stops in good order waits for this
 			return status.Error(codes.Unavailable, ErrClosed.Error())
 		}
 		select {

@@ -70,25 +70,30 @@ func (s *Server) Ready() bool { return !s.draining.Load() && s.table.ready() }
 // then shuts its http.Server and grpc.Server down.
 func (s *Server) Drain() { s.draining.Store(true) }
 
-// Close refuses further requests, and frees all models when the requests that
-// have come are answered. Where the context ends before, those that wait get
-// ErrClosed; a batch that has begun is waited for.
+// Close refuses further requests and versions, and returns when all models are
+// freed: those that answer requests when these are answered, those that are being
+// loaded when they are loaded. Where the context ends before, requests that wait
+// get ErrClosed; what has begun is waited for.
 func (s *Server) Close(ctx context.Context) error {
 	s.Drain()
 	s.closed.Store(true)
 	var mu sync.Mutex
 	var errs []error
-	var unloads sync.WaitGroup
-	for _, v := range s.table.statuses("") {
-		unloads.Go(func() {
-			if err := s.Unload(ctx, v.name, v.number); err != nil && !errors.Is(err, ErrNotFound) {
-				mu.Lock()
-				defer mu.Unlock()
-				errs = append(errs, err)
+	var left sync.WaitGroup
+	for _, v := range s.table.close() {
+		left.Go(func() {
+			err := s.Unload(ctx, v.Name, v.Number)
+			if errors.Is(err, ErrNotFound) { // it is loaded or unloaded by somebody
+				<-v.gone
+				return
 			}
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, err)
 		})
 	}
-	unloads.Wait()
+	left.Wait()
+	s.metrics.unregister()
 	return errors.Join(errs...)
 }
 
@@ -121,6 +126,7 @@ type exchange struct {
 	code    int    // of the answer
 	bytes   int    // of the answer
 	err     error  // that was answered
+	entered bool   // it has a place among the requests at once
 }
 
 func (x *exchange) WriteHeader(code int) {
@@ -204,22 +210,21 @@ func (s *Server) serve(x *exchange, r *http.Request) {
 		x.route = "debug"
 		profile(x, r)
 	case hasPrefixFold(path, "/v1/"):
-		s.work(x, r, s.rest)
+		s.answer(x, r, s.rest)
 	case path == "/v2" || strings.HasPrefix(path, "/v2/"):
-		s.work(x, r, s.oip)
+		s.answer(x, r, s.oip)
 	default:
 		s.fail(x, errorf(ErrNotFound, "there is nothing at %s", path))
 	}
 }
 
-// work answers a request if there is a place for it.
-func (s *Server) work(x *exchange, r *http.Request, answer func(*exchange, *http.Request) error) {
-	if err := s.enter(); err != nil {
-		s.fail(x, err)
-		return
+// answer answers a request, or says why not. A place that it took is given back.
+func (s *Server) answer(x *exchange, r *http.Request, with func(*exchange, *http.Request) error) {
+	err := with(x, r)
+	if x.entered {
+		s.leave()
 	}
-	defer s.leave()
-	if err := answer(x, r); err != nil {
+	if err != nil {
 		s.fail(x, err)
 	}
 }

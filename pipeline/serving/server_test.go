@@ -193,7 +193,7 @@ func TestOverload(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	third := predict(s)
-	third.is(t, 429, "too many images wait: 1, of at most 1")
+	third.is(t, 429, "overloaded: 1 images wait, of at most 1")
 	if third.header.Get("Retry-After") != "1" {
 		t.Errorf("headers: %v", third.header)
 	}

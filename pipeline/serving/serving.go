@@ -41,8 +41,9 @@ package serving
 import "errors"
 
 var (
-	// ErrOverloaded is in the chain of the error where as many images wait as may.
-	ErrOverloaded = errors.New("too many images wait")
+	// ErrOverloaded is in the chain of the error where as many images wait as may, or as
+	// many requests are worked on.
+	ErrOverloaded = errors.New("overloaded")
 	// ErrInput is in the chain of errors about tensors that a function does not take.
 	ErrInput = errors.New("wrong input")
 	// ErrClosed is in the chain of the error after Close.

@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,13 +40,15 @@ type state = serving.ModelVersionStatus_State
 // version is one that was loaded, or is to be.
 type version struct {
 	Version
-	batchers map[string]*Batcher // by signature
-	images   *imagefile.Shape    // of those it classifies; nil where it is no classifier
+	batchers  map[string]*Batcher // by signature
+	signature string              // that is meant where none is named
+	images    *imagefile.Shape    // of those it classifies; nil where it is no classifier
 
 	// The rest is the table's.
 	state state
 	err   error          // why it is not there
 	uses  sync.WaitGroup // requests
+	gone  chan struct{}  // closed when it has ended
 }
 
 // close frees what belongs to a version. Requests that wait are answered first,
@@ -65,6 +68,7 @@ func (v *version) close(ctx context.Context) error {
 type table struct {
 	mu     sync.Mutex
 	models map[string]*entry
+	closed bool // no version comes any more
 }
 
 // entry is what there is of a name.
@@ -150,7 +154,7 @@ func (t *table) fail(name string, number int64, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if e := t.entry(name); e.versions[number] == nil || e.versions[number].state == serving.ModelVersionStatus_END {
-		e.versions[number] = &version{Version: Version{Name: name, Number: number}, state: serving.ModelVersionStatus_END, err: err}
+		e.versions[number] = &version{Version: Version{Name: name, Number: number}, state: serving.ModelVersionStatus_END, err: err, gone: make(chan struct{})}
 	}
 }
 
@@ -158,23 +162,52 @@ func (t *table) fail(name string, number int64, err error) {
 func (t *table) begin(v *version) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.closed {
+		return ErrClosed
+	}
 	e := t.entry(v.Name)
 	if old, ok := e.versions[v.Number]; ok && old.state != serving.ModelVersionStatus_END {
-		return fmt.Errorf("%s is served already", v.Version)
+		return fmt.Errorf("%s is there already, and %s", v.Version, strings.ToLower(old.state.String()))
 	}
 	v.state = serving.ModelVersionStatus_LOADING
 	e.versions[v.Number] = v
 	return nil
 }
 
-// settle gives a version its next state.
-func (t *table) settle(v *version, next state, err error) {
+// publish lets requests find a version that has been loaded.
+func (t *table) publish(v *version) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	v.state, v.err = next, err
-	if next == serving.ModelVersionStatus_END {
-		v.batchers, v.Model, v.Version.Close = nil, nil, nil // for the collector
+	if t.closed {
+		return ErrClosed
 	}
+	v.state = serving.ModelVersionStatus_AVAILABLE
+	return nil
+}
+
+// end notes that a version has ended, and why if it should not have.
+func (t *table) end(v *version, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	v.state, v.err = serving.ModelVersionStatus_END, err
+	v.batchers, v.Model, v.Version.Close = nil, nil, nil // for the collector
+	close(v.gone)
+}
+
+// close lets no version come any more, and returns those that have not ended.
+func (t *table) close() []*version {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	var left []*version
+	for _, e := range t.models {
+		for _, v := range e.versions {
+			if v.state != serving.ModelVersionStatus_END {
+				left = append(left, v)
+			}
+		}
+	}
+	return left
 }
 
 // retire takes a version out of use; false if it was not in use.
@@ -221,16 +254,17 @@ func (s versionStatus) available() bool { return s.state == serving.ModelVersion
 
 func (s versionStatus) version() string { return strconv.FormatInt(s.number, 10) }
 
-// statuses lists the versions of a model, or of all if the name is empty, the
-// newest first.
+// statuses lists the versions of a model, the newest first.
 func (t *table) statuses(name string) []versionStatus {
+	return slices.DeleteFunc(t.allStatuses(), func(s versionStatus) bool { return s.name != name })
+}
+
+// allStatuses lists the versions of all models.
+func (t *table) allStatuses() []versionStatus {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var found []versionStatus
 	for _, model := range slices.Sorted(maps.Keys(t.models)) {
-		if name != "" && name != model {
-			continue
-		}
 		e := t.models[model]
 		numbers := slices.Sorted(maps.Keys(e.versions))
 		slices.Reverse(numbers)
@@ -276,26 +310,34 @@ func (s *Server) Announce(name string) {
 // it that v.Close is called.
 func (s *Server) Load(ctx context.Context, v Version) error {
 	begun := time.Now()
-	one := &version{Version: v}
+	one := &version{Version: v, gone: make(chan struct{})}
 	if err := s.table.begin(one); err != nil {
 		if v.Close != nil {
 			err = errors.Join(err, v.Close())
 		}
 		return fmt.Errorf("load model: %w", err)
 	}
-	if err := s.prepare(ctx, one); err != nil {
+	err := s.prepare(ctx, one)
+	largest := 0
+	if err == nil {
+		largest = one.batchers[one.signature].MaxBatch()
+		err = s.table.publish(one)
+	}
+	if err != nil {
 		err = fmt.Errorf("load model %s: %w", v, errors.Join(err, one.close(ctx)))
-		s.table.settle(one, serving.ModelVersionStatus_END, err)
+		s.table.end(one, err)
 		return err
 	}
-	s.table.settle(one, serving.ModelVersionStatus_AVAILABLE, nil)
-	s.options.Log.Info("serving", "model", v.Name, "version", v.Number, "max_batch", one.batchers[s.options.Signatures[0]].MaxBatch(), "warm_up_seconds", time.Since(begun).Seconds())
+	s.options.Log.Info("serving", "model", v.Name, "version", v.Number, "max_batch", largest, "warm_up_seconds", time.Since(begun).Seconds())
 	return nil
 }
 
 // prepare makes the batchers of a version, warms it up and checks an answer.
 func (s *Server) prepare(ctx context.Context, v *version) error {
-	v.batchers = map[string]*Batcher{}
+	v.batchers, v.signature = map[string]*Batcher{}, s.options.Signatures[0]
+	if slices.Contains(s.options.Signatures, pipeline.PredictSignature) {
+		v.signature = pipeline.PredictSignature
+	}
 	for _, name := range s.options.Signatures {
 		o := s.options.Batch
 		o.Signature, o.OnBatch = name, s.metrics.onBatch(v.Name)
@@ -363,7 +405,7 @@ func (s *Server) Unload(ctx context.Context, name string, number int64) error {
 	}
 	err := v.close(ctx) // those that wait get ErrClosed if the context has ended
 	<-unused
-	s.table.settle(v, serving.ModelVersionStatus_END, nil)
+	s.table.end(v, nil)
 	s.table.forget(name)
 	s.options.Log.Info("unloaded", "model", name, "version", number)
 	return err

@@ -134,7 +134,7 @@ func TestLoadRefuses(t *testing.T) {
 	load(t, s, 1, &colors{})
 	twin := &colors{}
 	err := s.Load(t.Context(), serving.Version{Name: "colors", Number: 1, Model: twin, Close: twin.Close})
-	if err == nil || !strings.Contains(err.Error(), "served already") || twin.closes.Load() != 1 {
+	if err == nil || !strings.Contains(err.Error(), "is there already, and available") || twin.closes.Load() != 1 {
 		t.Errorf("%v, closed %d times", err, twin.closes.Load())
 	}
 }

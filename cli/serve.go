@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -54,7 +55,7 @@ func serveCommand() *cli.Command {
 			&cli.IntFlag{Name: grpcPortName, Usage: "answer gRPC on port `N`; 0 for none", Value: 8500},
 			&cli.BoolFlag{Name: watchName, Usage: "serve new versions when they come, and unload old ones"},
 			&cli.IntFlag{Name: keepVersionsName, Usage: "serve the `N` newest versions", Value: 1},
-			&cli.GenericFlag{Name: labelName, Usage: "a name for a version, [MODEL:]LABEL=VERSION, such as stable=3: `L`", Value: &texts{}},
+			&cli.GenericFlag{Name: labelName, Usage: "a name for a version, [MODEL:]LABEL=VERSION, such as `stable=3`", Value: &texts{}},
 			&cli.GenericFlag{Name: signatureName, Usage: "the functions `NAME` that are served", DefaultText: pipeline.PredictSignature, Value: &texts{}},
 			&cli.BoolFlag{Name: trustName, Usage: "serve also a model with operations that no classifier needs"},
 			&cli.IntFlag{Name: maxBatchName, Usage: "compute at most `N` images at once", DefaultText: "as many as take a second, up to 64"},
@@ -107,10 +108,13 @@ func serve(c *cli.Context) error {
 
 // collectSeldom lets Go's memory grow five times before it is collected, unless GOGC
 // says otherwise: it is some megabytes beside TensorFlow's gigabyte, and collecting
-// it was a tenth of what a request costs.
+// it was a tenth of what a request costs. Where it is more than that, because large
+// images are decoded, it is collected as soon as it can be.
 func collectSeldom() {
-	if os.Getenv("GOGC") == "" {
+	const large = 512 << 20
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetGCPercent(400)
+		debug.SetMemoryLimit(large)
 	}
 }
 
@@ -154,8 +158,13 @@ func finishServing(c *cli.Context, settings *serveSettings, server *serving.Serv
 		time.Sleep(settings.drainDelay) // connections end with their next answer, balancers look elsewhere
 	}
 	failed := doors.close(ctx)
-	if closeErr := server.Close(ctx); failed == nil {
-		failed = closeErr
+	closed := make(chan error, 1)
+	go func() { closed <- server.Close(ctx) }()
+	select {
+	case closeErr := <-closed:
+		failed = cmp.Or(failed, closeErr)
+	case <-ctx.Done(): // what still computes ends with the process
+		failed = cmp.Or(failed, context.Cause(ctx))
 	}
 	switch {
 	case err != nil && c.Context.Err() != nil:

@@ -169,7 +169,7 @@ func (s *serveSettings) readLabels(c *cli.Context) error {
 			m.folder.Labels[label] = version
 		}
 		if !found {
-			return usagef(c, "--%s %s is for a model with numbered versions, and there is none of that name", labelName, text)
+			return usagef(c, "--%s %s is for a folder of numbered versions, and no --%s is one of that name", labelName, text, modelFlag.Name)
 		}
 	}
 	return nil
@@ -177,6 +177,7 @@ func (s *serveSettings) readLabels(c *cli.Context) error {
 
 // open opens the model in a directory, once it is known to be harmless.
 func (s *serveSettings) open(dir string) (serving.Version, error) {
+	s.log.Info("loading", "model", dir)
 	info, err := savedmodel.Inspect(dir)
 	if err != nil {
 		return serving.Version{}, err
@@ -243,6 +244,15 @@ func (s *serveSettings) follow(ctx context.Context, server *serving.Server, fail
 		err = fmt.Errorf("listen: %w", err)
 	}
 	cancel()
-	watchers.Wait()
+	// A version that is being loaded is waited for, but not for ever.
+	ended := make(chan struct{})
+	go func() {
+		watchers.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(s.drain):
+	}
 	return err
 }

@@ -59,7 +59,7 @@ func mount(mux *http.ServeMux, model *savedmodel.Model) (*serving.Server, error)
 	if err != nil {
 		return nil, err
 	}
-	for _, path := range []string{"/v1/", "/v2/", "/readyz", "/metrics"} {
+	for _, path := range []string{"/v1/", "/v2", "/v2/", "/readyz", "/metrics"} {
 		mux.Handle(path, server) // POST /v1/models/cifar:classify with a JPEG as the body, and the rest
 	}
 	return server, nil

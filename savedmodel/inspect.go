@@ -121,12 +121,22 @@ func readGraph(files snapshot, path string) (string, *pb.MetaGraphDef, error) {
 	if err := proto.Unmarshal(data, &model); err != nil {
 		return "", nil, fmt.Errorf("read model: %s is no SavedModel, or it was cut: %w", path, err)
 	}
+	// TensorFlow loads the graph whose only tag is that one. What is looked at must be
+	// what is loaded.
+	var found []*pb.MetaGraphDef
 	for _, graph := range model.GetMetaGraphs() {
-		if slices.Contains(graph.GetMetaInfoDef().GetTags(), "serve") {
-			return graph.GetMetaInfoDef().GetTensorflowVersion(), graph, nil
+		if slices.Equal(graph.GetMetaInfoDef().GetTags(), []string{"serve"}) {
+			found = append(found, graph)
 		}
 	}
-	return "", nil, fmt.Errorf("read model: %s has no graph tagged \"serve\"", path)
+	switch len(found) {
+	case 0:
+		return "", nil, fmt.Errorf("read model: %s has no graph tagged \"serve\" alone", path)
+	case 1:
+	default:
+		return "", nil, fmt.Errorf("read model: %s has %d graphs tagged \"serve\"", path, len(found))
+	}
+	return found[0].GetMetaInfoDef().GetTensorflowVersion(), found[0], nil
 }
 
 // readVariables lists the variables' checkpoint. TensorFlow opens a model whose

@@ -113,6 +113,7 @@ var ErrTooLarge = errors.New("the image is too large")
 const (
 	plausiblePixels = 4_000_000 // of an image, however short its file is
 	pixelsForAByte  = 100       // beyond
+	mostScans       = 100       // of a progressive JPEG; ten are usual
 )
 
 // DecodeAtMost is Decode for images of at most so many pixels that come from anybody.
@@ -129,6 +130,8 @@ func DecodeAtMost(data []byte, pixels int) (*image.NRGBA, error) {
 		return nil, fmt.Errorf("decode image: %w", err)
 	}
 	switch area := size.X * size.Y; { // below MaxPixels
+	case bytes.Count(data, []byte{0xff, 0xda}) > mostScans: // start of scan
+		return nil, fmt.Errorf("decode image: it has more than %d scans, each of which takes the time of an image", mostScans)
 	case area > pixels:
 		return nil, fmt.Errorf("decode image: %w: it has %dx%d pixels, at most %d are decoded", ErrTooLarge, size.X, size.Y, pixels)
 	case area > plausiblePixels && area/pixelsForAByte > len(data):

@@ -110,8 +110,6 @@ func write(x *exchange, code int, contentType string, body []byte) {
 	x.Header().Set("Content-Type", contentType)
 	x.Header().Set("X-Content-Type-Options", "nosniff")
 	x.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	// Who does not read the answer does not keep its memory.
-	_ = http.NewResponseController(x).SetWriteDeadline(time.Now().Add(writeTimeout))
 	x.WriteHeader(code)
 	if x.request.Method != http.MethodHead {
 		_, _ = x.Write(body) // who does not listen any more is not told

@@ -21,14 +21,18 @@ type (
 	protoTensors = map[string]*protoTensor
 )
 
-// fromProto reads a tensor of at most so many bytes.
-func fromProto(m *protoTensor, most int) (tensor.Tensor, error) {
+// fromProto reads a tensor of at most so many bytes. A message of few bytes may stand
+// for many: it is held against what the function takes before they are made.
+func fromProto(m *protoTensor, spec tensor.Spec, most int) (tensor.Tensor, error) {
 	dtype := tensor.DType(m.GetDtype())
 	size := dtype.Size()
 	if size == 0 {
 		return tensor.Tensor{}, fmt.Errorf("%s is not served", m.GetDtype())
 	}
 	shape, n, err := shapeOf(m.GetTensorShape(), most/size)
+	if err == nil {
+		err = spec.CheckShape(dtype, shape)
+	}
 	if err != nil {
 		return tensor.Tensor{}, err
 	}
@@ -102,10 +106,15 @@ func extend(elements []byte, n, size int) []byte {
 	if len(elements) == 0 {
 		return make([]byte, n*size)
 	}
-	for last := elements[len(elements)-size:]; len(elements) < n*size; {
-		elements = append(elements, last...)
+	all := make([]byte, n*size)
+	filled := copy(all, elements)
+	if filled < len(all) {
+		copy(all[filled:], elements[len(elements)-size:])
+		for from := filled; filled < len(all); { // twice as many each time
+			filled += copy(all[filled:], all[from:max(filled, from+size)])
+		}
 	}
-	return elements
+	return all
 }
 
 // toProto lists a tensor's elements, as TensorFlow Serving does unless it is told

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	serving "github.com/wamuir/graft/tensorflow/serving/apis_go_proto"
@@ -17,6 +18,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/residual-go/residual/tfgo/tensor"
 )
 
 // GRPCOptions are for the grpc.Server that Register is called with: they bound the
@@ -173,10 +176,16 @@ func (s *Server) grpcPredict(ctx context.Context, in *serving.PredictRequest, c 
 		return nil, err
 	}
 	inputs := tensors{}
+	left := s.options.Limits.Body
 	for name, message := range in.GetInputs() {
-		if inputs[name], err = fromProto(message, s.options.Limits.Body); err != nil {
+		spec, ok := tensor.Find(b.signature.Inputs, name)
+		if !ok {
+			return nil, errorf(ErrInput, "there is no input %q, only the inputs %s", name, strings.Join(tensor.Names(b.signature.Inputs), ", "))
+		}
+		if inputs[name], err = fromProto(message, spec, left); err != nil {
 			return nil, errorf(ErrInput, "input %q: %w", name, err)
 		}
+		left -= len(inputs[name].Bytes())
 	}
 	outputs, err := s.call(ctx, b, inputs)
 	if err != nil {
@@ -185,6 +194,9 @@ func (s *Server) grpcPredict(ctx context.Context, in *serving.PredictRequest, c 
 	wanted := in.GetOutputFilter()
 	if len(wanted) == 0 {
 		wanted = sortedNames(outputs)
+	}
+	if len(wanted) > mostTensors {
+		return nil, errorf(ErrInput, "%d outputs are wanted, and there are only %s", len(wanted), strings.Join(sortedNames(outputs), ", "))
 	}
 	out := &serving.PredictResponse{ModelSpec: v.spec(b.options.Signature), Outputs: protoTensors{}}
 	for _, name := range wanted {

@@ -132,13 +132,20 @@ type exchange struct {
 func (x *exchange) WriteHeader(code int) {
 	if x.code == 0 {
 		x.code = code
+		x.setWriteDeadline()
 	}
 	x.ResponseWriter.WriteHeader(code)
+}
+
+// setWriteDeadline lets who does not read the answer not keep its memory.
+func (x *exchange) setWriteDeadline() {
+	_ = http.NewResponseController(x.ResponseWriter).SetWriteDeadline(time.Now().Add(writeTimeout))
 }
 
 func (x *exchange) Write(data []byte) (int, error) {
 	if x.code == 0 {
 		x.code = http.StatusOK
+		x.setWriteDeadline()
 	}
 	n, err := x.ResponseWriter.Write(data)
 	x.bytes += n

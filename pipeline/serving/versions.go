@@ -310,6 +310,9 @@ func (s *Server) Announce(name string) {
 // it that v.Close is called.
 func (s *Server) Load(ctx context.Context, v Version) error {
 	begun := time.Now()
+	if v.Model == nil || v.Name == "" || v.Number < 0 {
+		return fmt.Errorf("load model: it needs a model, a name and a number from 0 on, not %v, %q and %d", v.Model, v.Name, v.Number)
+	}
 	one := &version{Version: v, gone: make(chan struct{})}
 	if err := s.table.begin(one); err != nil {
 		if v.Close != nil {
@@ -317,6 +320,7 @@ func (s *Server) Load(ctx context.Context, v Version) error {
 		}
 		return fmt.Errorf("load model: %w", err)
 	}
+	s.options.Log.Info("warming up", "model", v.Name, "version", v.Number)
 	err := s.prepare(ctx, one)
 	largest := 0
 	if err == nil {

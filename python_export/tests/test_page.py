@@ -111,7 +111,7 @@ def test_the_page(served: tuple[str, str], tmp_path: Path, width: int, height: i
         page.close()
     assert found["health"] == "ready"
     assert found["total"].startswith("2 of 3 images in ")
-    assert "/v1/models/pets/versions/1:classify" in found["curl"]
+    assert "/v1/models/pets:classify" in found["curl"]
     assert ("Authorization" in found["curl"]) == bool(token)
     assert not found["wide"], "the page is wider than the window"
     cards = {card["name"]: card for card in found["cards"]}

@@ -51,6 +51,11 @@ func (s Spec) Check(t Tensor) error {
 	return nil
 }
 
+// CheckShape is Check for a tensor that has not been made yet.
+func (s Spec) CheckShape(dtype DType, shape []int) error {
+	return s.Check(Tensor{dtype: dtype, shape: shape})
+}
+
 // String returns the spec as people write it: images uint8 [N,32,32,3].
 func (s Spec) String() string { return s.Name + " " + s.describe() }
 

@@ -39,6 +39,16 @@ func TestScanOfWhatIsExported(t *testing.T) {
 // change gives a copy of a model another graph.
 func change(t *testing.T, with func(*pb.MetaGraphDef)) *savedmodel.Info {
 	t.Helper()
+	info, err := savedmodel.Inspect(changed(t, func(model *pb.SavedModel) { with(model.GetMetaGraphs()[0]) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
+
+// changed is the directory of a changed copy.
+func changed(t *testing.T, with func(*pb.SavedModel)) string {
+	t.Helper()
 	dir := modeltest.Copy(t, modeltest.Small)
 	path := filepath.Join(dir, "saved_model.pb")
 	data, err := os.ReadFile(path)
@@ -49,18 +59,29 @@ func change(t *testing.T, with func(*pb.MetaGraphDef)) *savedmodel.Info {
 	if err := proto.Unmarshal(data, &model); err != nil {
 		t.Fatal(err)
 	}
-	with(model.GetMetaGraphs()[0])
+	with(&model)
 	if data, err = proto.Marshal(&model); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(path, data, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	info, err := savedmodel.Inspect(dir)
-	if err != nil {
-		t.Fatal(err)
+	return dir
+}
+
+// TensorFlow loads the graph whose only tag is "serve": no other one may be looked at in
+// its place.
+func TestAModelHasOneGraph(t *testing.T) {
+	for name, with := range map[string]func(*pb.SavedModel){
+		"two": func(m *pb.SavedModel) { m.MetaGraphs = append(m.MetaGraphs, m.MetaGraphs[0]) },
+		"another tag beside": func(m *pb.SavedModel) {
+			m.MetaGraphs[0].MetaInfoDef.Tags = []string{"serve", "x"}
+		},
+	} {
+		if _, err := savedmodel.Inspect(changed(t, with)); err == nil || !strings.Contains(err.Error(), `tagged "serve"`) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
-	return info
 }
 
 func function(t *testing.T, library *function_go_proto.FunctionDefLibrary, part string) *function_go_proto.FunctionDef {

@@ -223,3 +223,48 @@ func TestFollow(t *testing.T) {
 	stop()
 	<-done
 }
+
+// Files come and go: what cannot be looked at for a moment is still there.
+func TestSyncOfFilesThatCannotBeSeen(t *testing.T) {
+	shelf := newShelf(t)
+	s := emptyServer(t, serving.Options{})
+	shelf.put("1", "good")
+	shelf.put("2", "good")
+	f := &serving.Folder{Name: "colors", Dir: shelf.dir, Open: shelf.open}
+	dangling := filepath.Join(shelf.dir, "2", "junk")
+	sync := func(want ...string) {
+		t.Helper()
+		if err := s.Sync(t.Context(), f); err != nil {
+			t.Error(err)
+		}
+		if got := served(t, s); !slices.Equal(got, want) {
+			t.Errorf("%v are served, want %v", got, want)
+		}
+	}
+	sync("2")
+	if err := os.Symlink("/nowhere", dangling); err != nil {
+		t.Fatal(err)
+	}
+	sync("2")
+	// A new one waits until it can be seen, and its linked folders are looked into.
+	store := t.TempDir()
+	if err := os.Mkdir(filepath.Join(shelf.dir, "3"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(store, filepath.Join(shelf.dir, "3", "variables")); err != nil {
+		t.Fatal(err)
+	}
+	sync("2")
+	for _, text := range []string{"g", "go"} { // on its way
+		if err := os.WriteFile(filepath.Join(store, "data"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		sync("2")
+	}
+	sync("3")
+	// Links that go round in a circle are an error of the version, not a hang.
+	if err := os.Symlink(shelf.dir, filepath.Join(store, "circle")); err != nil {
+		t.Fatal(err)
+	}
+	sync("3")
+}

@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"image"
 	"image/color"
+	"image/jpeg"
 	"image/png"
 	"io"
 	"net"
@@ -211,4 +212,25 @@ type zeroReader struct{}
 func (zeroReader) Read(data []byte) (int, error) {
 	clear(data)
 	return len(data), nil
+}
+
+// A few bytes that ask for one output many times.
+func TestOutputsThatAreThereTwice(t *testing.T) {
+	s := serve(t, &colors{}, serving.Options{})
+	body := strings.Replace(string(oipRed()), "{", `{"outputs":[{"name":"probabilities"},{"name":"probabilities"}],`, 1)
+	send(s, http.MethodPost, "/v2/models/colors/infer", []byte(body)).is(t, 400, "there twice")
+	many := strings.Replace(string(oipRed()), "{", `{"outputs":[`+strings.TrimSuffix(strings.Repeat(`{"name":"x"},`, 1000), ",")+`],`, 1)
+	send(s, http.MethodPost, "/v2/models/colors/infer", []byte(many)).is(t, 400, "more than 64 values")
+}
+
+// A progressive JPEG takes the time of an image for each of its scans.
+func TestScansAreCounted(t *testing.T) {
+	s := serve(t, &colors{}, serving.Options{})
+	var file bytes.Buffer
+	if err := jpeg.Encode(&file, image.NewGray(image.Rect(0, 0, 8, 8)), nil); err != nil {
+		t.Fatal(err)
+	}
+	send(s, http.MethodPost, "/v1/models/colors:classify", file.Bytes()).is(t, 200, "top")
+	scans := append(bytes.TrimSuffix(file.Bytes(), []byte{0xff, 0xd9}), bytes.Repeat([]byte{0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0, 0}, 200)...)
+	send(s, http.MethodPost, "/v1/models/colors:classify", scans).is(t, 400, "more than 100 scans")
 }

@@ -3,6 +3,8 @@ package serving_test
 import (
 	"context"
 	"net"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -196,5 +198,59 @@ func TestGRPCReflection(t *testing.T) {
 	file := ask(&reflectionpb.ServerReflectionRequest{MessageRequest: &reflectionpb.ServerReflectionRequest_FileContainingSymbol{FileContainingSymbol: "tensorflow.serving.PredictionService"}})
 	if len(file.GetFileDescriptorResponse().GetFileDescriptorProto()) == 0 {
 		t.Errorf("descriptors: %v", file)
+	}
+}
+
+// A message of a few bytes does not make gigabytes.
+func TestGRPCMessagesThatStandForMuch(t *testing.T) {
+	s := serve(t, &colors{}, serving.Options{})
+	conn, _ := dial(t, s)
+	in := redRequest(1)
+	for i := range 1000 {
+		in.Inputs[strconv.Itoa(i)] = &tensorpb.TensorProto{
+			Dtype: types_go_proto.DataType_DT_UINT8, IntVal: []int32{1},
+			TensorShape: &tensor_shape_go_proto.TensorShapeProto{Dim: []*tensor_shape_go_proto.TensorShapeProto_Dim{{Size: 16 << 20}}},
+		}
+	}
+	refused := func(text string) {
+		t.Helper()
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := callPredict(t.Context(), conn, in)
+		runtime.ReadMemStats(&after)
+		if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), text) {
+			t.Errorf("error: %v", err)
+		}
+		if cost := after.TotalAlloc - before.TotalAlloc; cost > 50_000_000 {
+			t.Errorf("it took %d MB", cost/1_000_000)
+		}
+	}
+	refused("there is no input")
+	in = redRequest(1)
+	in.Inputs["images"].TensorContent, in.Inputs["images"].IntVal = nil, []int32{1}
+	in.Inputs["images"].TensorShape.Dim[1].Size = 1 << 20
+	refused("must be uint8 [N,4,4,3]")
+	in = redRequest(1)
+	in.OutputFilter = make([]string, 10_000)
+	refused("10000 outputs are wanted")
+}
+
+// Who has no token sends no message: it is not waited for.
+func TestGRPCAsksForTheTokenFirst(t *testing.T) {
+	s := serve(t, &colors{}, serving.Options{Token: "secret", Limits: serving.Limits{Read: 50 * time.Millisecond}})
+	conn, _ := dial(t, s)
+	open := func(ctx context.Context) error {
+		t.Helper()
+		stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true}, "/tensorflow.serving.PredictionService/Predict")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stream.RecvMsg(&tfserving.PredictResponse{}) // nothing has been sent
+	}
+	if err := open(t.Context()); status.Code(err) != codes.Unauthenticated {
+		t.Errorf("error: %v", err)
+	}
+	if err := open(metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer secret")); status.Code(err) != codes.DeadlineExceeded {
+		t.Errorf("error: %v", err)
 	}
 }

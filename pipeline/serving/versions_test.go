@@ -237,3 +237,65 @@ func TestSwapsUnderLoad(t *testing.T) {
 		t.Errorf("%d versions are remembered", n)
 	}
 }
+
+// Versions that come while the server closes are closed with it.
+func TestCloseWhileAVersionIsLoaded(t *testing.T) {
+	s, err := serving.NewServer(serving.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &colors{}
+	release := m.hold()
+	loaded, closed := make(chan error), make(chan error)
+	go func() {
+		loaded <- s.Load(context.Background(), serving.Version{Name: "colors", Number: 1, Model: m, Classes: colorNames, Close: m.Close})
+	}()
+	for m.calls.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	go func() { closed <- s.Close(context.Background()) }()
+	for late := int64(2); ; late++ { // until it is closed for further ones
+		other := &colors{}
+		err := s.Load(context.Background(), serving.Version{Name: "colors", Number: late, Model: other, Classes: colorNames, Close: other.Close})
+		if errors.Is(err, serving.ErrClosed) {
+			if other.closes.Load() != 1 {
+				t.Error("a version that came too late is not closed")
+			}
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	release()
+	if err := <-loaded; !errors.Is(err, serving.ErrClosed) || m.closes.Load() != 1 {
+		t.Errorf("%v, closed %d times", err, m.closes.Load())
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+}
+
+// One that is unloaded at once after it was loaded.
+func TestLoadAndUnloadBesideEachOther(t *testing.T) {
+	s := emptyServer(t, serving.Options{})
+	var unloads sync.WaitGroup
+	for number := range int64(200) {
+		unloads.Go(func() {
+			for errors.Is(s.Unload(context.Background(), "colors", number), serving.ErrNotFound) {
+				time.Sleep(10 * time.Microsecond)
+			}
+		})
+		load(t, s, number, &colors{})
+	}
+	unloads.Wait()
+}
+
+func TestLoadWantsAModel(t *testing.T) {
+	s := emptyServer(t, serving.Options{})
+	for _, v := range []serving.Version{{Name: "colors", Number: 1}, {Number: 1, Model: &colors{}}, {Name: "colors", Number: -1, Model: &colors{}}} {
+		if err := s.Load(t.Context(), v); err == nil {
+			t.Errorf("%v is served", v)
+		}
+	}
+}

@@ -177,7 +177,6 @@ func (s *serveSettings) readLabels(c *cli.Context) error {
 
 // open opens the model in a directory, once it is known to be harmless.
 func (s *serveSettings) open(dir string) (serving.Version, error) {
-	s.log.Info("loading", "model", dir)
 	info, err := savedmodel.Inspect(dir)
 	if err != nil {
 		return serving.Version{}, err
@@ -195,6 +194,7 @@ func (s *serveSettings) open(dir string) (serving.Version, error) {
 			return serving.Version{}, err
 		}
 	}
+	s.log.Info("loading", "model", dir)
 	model, err := info.Open(s.session)
 	if err != nil {
 		return serving.Version{}, err

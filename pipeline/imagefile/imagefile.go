@@ -92,16 +92,29 @@ func Decode(data []byte) (*image.NRGBA, error) {
 }
 
 func decode(data []byte) (*image.NRGBA, error) {
-	kind, err := kindOf(data)
+	k, _, err := header(data)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := kind.size(bytes.NewReader(data)); err != nil {
-		return nil, err
-	}
-	img, err := kind.decode(bytes.NewReader(data))
+	return k.pixels(data)
+}
+
+// header looks at what an image says of itself, which is all it takes to refuse a
+// bomb.
+func header(data []byte) (kind, image.Point, error) {
+	k, err := kindOf(data)
 	if err != nil {
-		return nil, kind.explain(err)
+		return kind{}, image.Point{}, err
+	}
+	size, err := k.size(bytes.NewReader(data))
+	return k, size, err
+}
+
+// pixels decodes an image whose header has been looked at.
+func (k kind) pixels(data []byte) (*image.NRGBA, error) {
+	img, err := k.decode(bytes.NewReader(data))
+	if err != nil {
+		return nil, k.explain(err)
 	}
 	return opaque(img)
 }
@@ -121,24 +134,32 @@ const (
 // million pixels it must have a byte for each hundred, as photographs have and
 // files do not that were made to take memory.
 func DecodeAtMost(data []byte, pixels int) (*image.NRGBA, error) {
-	k, err := kindOf(data)
-	var size image.Point
-	if err == nil {
-		size, err = k.size(bytes.NewReader(data))
-	}
+	img, err := decodeAtMost(data, pixels)
 	if err != nil {
 		return nil, fmt.Errorf("decode image: %w", err)
 	}
-	switch area := size.X * size.Y; { // below MaxPixels
-	case bytes.Count(data, []byte{0xff, 0xda}) > mostScans: // start of scan
-		return nil, fmt.Errorf("decode image: it has more than %d scans, each of which takes the time of an image", mostScans)
-	case area > pixels:
-		return nil, fmt.Errorf("decode image: %w: it has %dx%d pixels, at most %d are decoded", ErrTooLarge, size.X, size.Y, pixels)
-	case area > plausiblePixels && area/pixelsForAByte > len(data):
-		return nil, fmt.Errorf("decode image: %w: it has %dx%d pixels in %d bytes, which is no photograph", ErrTooLarge, size.X, size.Y, len(data))
-	}
-	return Decode(data)
+	return img, nil
 }
+
+func decodeAtMost(data []byte, pixels int) (*image.NRGBA, error) {
+	k, size, err := header(data)
+	if err != nil {
+		return nil, err
+	}
+	switch area := size.X * size.Y; { // below MaxPixels
+	case k.name == jpegName && bytes.Count(data, startOfScan) > mostScans:
+		return nil, fmt.Errorf("it has more than %d scans, each of which takes the time of an image", mostScans)
+	case area > pixels:
+		return nil, fmt.Errorf("%w: it has %dx%d pixels, at most %d are decoded", ErrTooLarge, size.X, size.Y, pixels)
+	case area > plausiblePixels && area/pixelsForAByte > len(data):
+		return nil, fmt.Errorf("%w: it has %dx%d pixels in %d bytes, which is no photograph", ErrTooLarge, size.X, size.Y, len(data))
+	}
+	return k.pixels(data)
+}
+
+// startOfScan is a JPEG marker. In the data of a scan it cannot be: a byte 0xff is
+// followed by 0 there (ITU-T T.81, B.1.1.5).
+var startOfScan = []byte{0xff, 0xda}
 
 // kind is a file format.
 type kind struct {
@@ -148,8 +169,10 @@ type kind struct {
 	decode func(io.Reader) (image.Image, error)
 }
 
+const jpegName = "JPEG"
+
 var kinds = []kind{
-	{"JPEG", "\xff\xd8", jpeg.DecodeConfig, jpeg.Decode},
+	{jpegName, "\xff\xd8", jpeg.DecodeConfig, jpeg.Decode},
 	{"PNG", "\x89PNG\r\n\x1a\n", png.DecodeConfig, png.Decode},
 }
 

@@ -233,4 +233,10 @@ func TestScansAreCounted(t *testing.T) {
 	send(s, http.MethodPost, "/v1/models/colors:classify", file.Bytes()).is(t, 200, "top")
 	scans := append(bytes.TrimSuffix(file.Bytes(), []byte{0xff, 0xd9}), bytes.Repeat([]byte{0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0, 0}, 200)...)
 	send(s, http.MethodPost, "/v1/models/colors:classify", scans).is(t, 400, "more than 100 scans")
+	// A PNG may have these two bytes anywhere: here in a chunk that nobody reads.
+	good := picture(t, 4, 4, red)
+	chunk := append([]byte("juNk"), bytes.Repeat([]byte{0xff, 0xda}, 200)...)
+	withChunk := binary.BigEndian.AppendUint32(bytes.Clone(good[:33]), uint32(len(chunk)-4)) // behind IHDR
+	withChunk = binary.BigEndian.AppendUint32(append(withChunk, chunk...), crc32.ChecksumIEEE(chunk))
+	send(s, http.MethodPost, "/v1/models/colors:classify", append(withChunk, good[33:]...)).is(t, 200, "red")
 }

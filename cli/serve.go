@@ -120,19 +120,15 @@ func collectSeldom() {
 
 // reportServing says where requests are answered.
 func reportServing(c *cli.Context, settings *serveSettings, doors *doors) error {
-	if c.Bool(jsonFlag.Name) {
-		models := make([]string, len(settings.models))
-		for i, m := range settings.models {
-			models[i] = m.name
-		}
-		return printJSON(c, map[string]any{"http": doors.httpURL, "grpc": doors.grpcAddress, "models": models})
-	}
-	if settings.jsonLog {
-		return nil
-	}
 	var names []string
 	for _, m := range settings.models {
 		names = append(names, m.name)
+	}
+	if c.Bool(jsonFlag.Name) {
+		return printJSON(c, map[string]any{"http": doors.httpURL, "grpc": doors.grpcAddress, "models": names})
+	}
+	if settings.jsonLog {
+		return nil
 	}
 	text := "answering for " + strings.Join(names, ", ")
 	if doors.httpURL != "" {

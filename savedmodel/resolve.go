@@ -15,40 +15,35 @@ const graphFile = "saved_model.pb"
 // its numbered versions (as TensorFlow Serving counts them), or the same in its
 // folder model, if dir is a run directory.
 func Resolve(dir string) (string, error) {
-	if info, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("find model: there is no directory %q", dir)
-	} else if err != nil {
-		return "", fmt.Errorf("find model: %w", err)
-	} else if !info.IsDir() {
-		return "", fmt.Errorf("find model: %q is a file, not a directory", dir)
-	}
-	for _, candidate := range []string{dir, filepath.Join(dir, "model")} {
-		if isModel(candidate) {
-			return candidate, nil
-		}
-		if version, ok := highestVersion(candidate); ok {
-			return version, nil
-		}
-	}
-	return "", fmt.Errorf("find model: %q holds no %s, no numbered version and no run's model/1", dir, graphFile)
+	model, _, err := resolve(dir)
+	return model, err
 }
 
 // ResolveVersions tells whether dir stands for a folder of numbered versions, as Resolve
 // understands it, and which folder that is. Otherwise it is a model by itself.
 func ResolveVersions(dir string) (folder string, numbered bool, err error) {
-	model, err := Resolve(dir)
-	if err != nil {
-		return "", false, err
+	_, folder, err = resolve(dir)
+	return folder, folder != "", err
+}
+
+// resolve also returns the folder whose highest version the model is; "" if it is none.
+func resolve(dir string) (model, folder string, err error) {
+	if info, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return "", "", fmt.Errorf("find model: there is no directory %q", dir)
+	} else if err != nil {
+		return "", "", fmt.Errorf("find model: %w", err)
+	} else if !info.IsDir() {
+		return "", "", fmt.Errorf("find model: %q is a file, not a directory", dir)
 	}
 	for _, candidate := range []string{dir, filepath.Join(dir, "model")} {
-		if model == candidate {
-			return "", false, nil
+		if isModel(candidate) {
+			return candidate, "", nil
 		}
-		if _, ok := highestVersion(candidate); ok {
-			return candidate, true, nil
+		if version, ok := highestVersion(candidate); ok {
+			return version, candidate, nil
 		}
 	}
-	return "", false, nil
+	return "", "", fmt.Errorf("find model: %q holds no %s, no numbered version and no run's model/1", dir, graphFile)
 }
 
 func isModel(dir string) bool {

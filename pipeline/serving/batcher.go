@@ -32,8 +32,8 @@ type BatchOptions struct {
 	// Workers is how many batches are computed at once; 0 means one, which has all
 	// cores.
 	Workers int
-	// OnBatch hears of each batch that the model computed, from the goroutine that computed it: how many
-	// images it had, and how long it took.
+	// OnBatch hears of each batch that the model computed, from the goroutine that
+	// computed it: how many images it had, and how long it took.
 	OnBatch func(images int, took time.Duration)
 }
 
@@ -283,7 +283,7 @@ func (b *Batcher) newRequest(ctx context.Context, inputs tensors) (*request, err
 			return nil, errorf(ErrInput, "%s is missing", s)
 		}
 		if err := s.Check(input); err != nil {
-			return nil, errorf(ErrInput, "%w", err)
+			return nil, ofKind(ErrInput, err)
 		}
 	}
 	if len(inputs) > len(b.signature.Inputs) {

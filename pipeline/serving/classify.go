@@ -113,8 +113,8 @@ func (s *Server) name(ctx context.Context, v *version, pictures []picture, top i
 	var pixels []byte // taken as the pictures are decoded
 	left := pixelsOfRequest * s.options.Limits.Pixels
 	for _, p := range pictures {
-		one := make([]byte, size)
-		area, err := s.decode(ctx, p.data, *v.images, one, left)
+		pixels = append(pixels, make([]byte, size)...)
+		area, err := s.decode(ctx, p.data, *v.images, pixels[len(pixels)-size:], left)
 		if err != nil && p.Name != "" {
 			return fmt.Errorf("%q: %w", p.Name, err)
 		}
@@ -122,7 +122,6 @@ func (s *Server) name(ctx context.Context, v *version, pictures []picture, top i
 			return err
 		}
 		left -= area
-		pixels = append(pixels, one...)
 	}
 	images, err := tensor.Of(pixels, len(pictures), v.images.Height, v.images.Width, v.images.Channels)
 	if err != nil {
@@ -164,9 +163,9 @@ func (s *Server) decode(ctx context.Context, data []byte, shape imagefile.Shape,
 	switch {
 	case errors.Is(err, imagefile.ErrTooLarge):
 		s.metrics.reject("pixels")
-		return 0, &kindError{errTooLarge, err}
+		return 0, ofKind(errTooLarge, err)
 	case err != nil:
-		return 0, &kindError{ErrInput, err}
+		return 0, ofKind(ErrInput, err)
 	}
 	return img.Rect.Dx() * img.Rect.Dy(), nil
 }

@@ -12,13 +12,8 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// More of what may be in the chain of an error that is answered.
+// What only requests over a network can be.
 var (
-	// ErrUnauthorized is about a request without the token.
-	ErrUnauthorized = errors.New("the token is missing or wrong")
-	// ErrNotImplemented is about what other servers do and this one does not.
-	ErrNotImplemented = errors.New("not implemented")
-
 	errMethod   = errors.New("this path does not take that method")
 	errTooLarge = errors.New("the request is too large")
 	errTooSlow  = errors.New("the request's body did not arrive in time")
@@ -34,8 +29,10 @@ type kindError struct {
 func (e *kindError) Error() string   { return e.err.Error() }
 func (e *kindError) Unwrap() []error { return []error{e.kind, e.err} }
 
+func ofKind(kind, err error) error { return &kindError{kind, err} }
+
 func errorf(kind error, format string, values ...any) error {
-	return &kindError{kind, fmt.Errorf(format, values...)}
+	return ofKind(kind, fmt.Errorf(format, values...))
 }
 
 // answers are the codes for errors, over gRPC and HTTP. They are TensorFlow
@@ -114,12 +111,4 @@ func write(x *exchange, code int, contentType string, body []byte) {
 	if x.request.Method != http.MethodHead {
 		_, _ = x.Write(body) // who does not listen any more is not told
 	}
-}
-
-// ofJSON marks an error about the text of a request as the client's.
-func ofJSON(err error) error {
-	if err == nil {
-		return nil
-	}
-	return errorf(ErrInput, "%w", err)
 }

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/wamuir/graft/tensorflow/core/framework/tensor_shape_go_proto"
 	"github.com/wamuir/graft/tensorflow/core/framework/types_go_proto"
 	pb "github.com/wamuir/graft/tensorflow/core/protobuf/for_core_protos_go_proto"
 	serving "github.com/wamuir/graft/tensorflow/serving/apis_go_proto"
@@ -46,10 +45,8 @@ func (v *version) signatureDefs() *serving.SignatureDefMap {
 func tensorInfos(specs []tensor.Spec) map[string]*pb.TensorInfo {
 	infos := make(map[string]*pb.TensorInfo, len(specs))
 	for _, s := range specs {
-		shape := &tensor_shape_go_proto.TensorShapeProto{UnknownRank: s.AnyRank}
-		for _, side := range s.Shape {
-			shape.Dim = append(shape.Dim, &tensor_shape_go_proto.TensorShapeProto_Dim{Size: int64(side)}) // -1 where it is free
-		}
+		shape := protoShape(s.Shape) // -1 where a size is free
+		shape.UnknownRank = s.AnyRank
 		infos[s.Name] = &pb.TensorInfo{
 			Encoding: &pb.TensorInfo_Name{Name: s.Name + ":0"}, Dtype: types_go_proto.DataType(s.DType), TensorShape: shape,
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -254,7 +255,7 @@ func (r oipResult) append(text []byte) []byte {
 func writeOIP(v *version, request *oipRequest, outputs tensors) (header, data []byte, err error) {
 	wanted := request.outputs
 	if len(wanted) == 0 {
-		for _, name := range sortedNames(outputs) {
+		for _, name := range slices.Sorted(maps.Keys(outputs)) {
 			wanted = append(wanted, oipOutput{name: name, binary: request.binary})
 		}
 	}
@@ -262,7 +263,7 @@ func writeOIP(v *version, request *oipRequest, outputs tensors) (header, data []
 	for i, want := range wanted {
 		output, ok := outputs[want.name]
 		if !ok {
-			return nil, nil, errorf(ErrInput, "there is no output %q, only %q", want.name, sortedNames(outputs))
+			return nil, nil, errorf(ErrInput, "there is no output %q, only %q", want.name, slices.Sorted(maps.Keys(outputs)))
 		}
 		var raw []byte
 		if results[i], raw, err = want.result(v, output); err != nil {

@@ -23,7 +23,7 @@ func readOIP(body []byte, length string) (*oipRequest, error) {
 	}
 	fields, err := tensorjson.ReadObject(text)
 	if err != nil {
-		return nil, ofJSON(err)
+		return nil, ofKind(ErrInput, err)
 	}
 	r := &oipRequest{tensors: tensors{}}
 	if err := r.readFields(fields); err != nil {
@@ -61,7 +61,7 @@ func (r *oipRequest) readFields(fields map[string][]byte) error {
 	}
 	outputs, err := objects(fields, "outputs")
 	if err = errors.Join(err, all.err, own.err); err != nil {
-		return ofJSON(err)
+		return ofKind(ErrInput, err)
 	}
 	for _, fields := range outputs {
 		output := oipFields{fields: fields}

@@ -64,6 +64,14 @@ func shapeOf(m *tensor_shape_go_proto.TensorShapeProto, most int) (shape []int, 
 	return shape, n, nil
 }
 
+func protoShape(shape []int) *tensor_shape_go_proto.TensorShapeProto {
+	m := &tensor_shape_go_proto.TensorShapeProto{}
+	for _, side := range shape {
+		m.Dim = append(m.Dim, &tensor_shape_go_proto.TensorShapeProto_Dim{Size: int64(side)})
+	}
+	return m
+}
+
 // elementsOf are the bytes of the elements that are listed.
 func elementsOf(m *protoTensor, dtype tensor.DType) []byte {
 	order := binary.NativeEndian
@@ -120,10 +128,7 @@ func extend(elements []byte, n, size int) []byte {
 // toProto lists a tensor's elements, as TensorFlow Serving does unless it is told
 // otherwise: there are clients that read nothing else.
 func toProto(t tensor.Tensor) *protoTensor {
-	m := &protoTensor{Dtype: types_go_proto.DataType(t.DType()), TensorShape: &tensor_shape_go_proto.TensorShapeProto{}}
-	for _, side := range t.Shape() {
-		m.TensorShape.Dim = append(m.TensorShape.Dim, &tensor_shape_go_proto.TensorShapeProto_Dim{Size: int64(side)})
-	}
+	m := &protoTensor{Dtype: types_go_proto.DataType(t.DType()), TensorShape: protoShape(t.Shape())}
 	order, data, size := binary.NativeEndian, t.Bytes(), t.DType().Size()
 	for ; len(data) > 0; data = data[size:] {
 		switch t.DType() {

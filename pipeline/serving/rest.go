@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -44,7 +45,7 @@ func readTarget(pattern *regexp.Regexp, path string) (target, bool, error) {
 		t.which.label, err = url.PathUnescape(parts[3])
 	}
 	if err != nil {
-		return target{}, false, errorf(ErrInput, "%w", err)
+		return target{}, false, ofKind(ErrInput, err)
 	}
 	if parts[2] != "" {
 		t.which, err = readNumber(parts[2])
@@ -130,7 +131,7 @@ func (s *Server) use(x *exchange, t target, do func(*version) error) error {
 func (s *Server) restPredict(ctx context.Context, v *version, body []byte) ([]byte, error) {
 	fields, err := tensorjson.ReadObject(body)
 	if err != nil {
-		return nil, ofJSON(err)
+		return nil, ofKind(ErrInput, err)
 	}
 	name := ""
 	if text, ok := fields["signature_name"]; ok && json.Unmarshal(text, &name) != nil {
@@ -154,7 +155,7 @@ func (s *Server) restPredict(ctx context.Context, v *version, body []byte) ([]by
 		return nil, errorf(ErrInput, "Missing 'inputs' or 'instances' key")
 	}
 	if err != nil {
-		return nil, ofJSON(err)
+		return nil, ofKind(ErrInput, err)
 	}
 	outputs, err := s.call(ctx, b, inputs)
 	if err != nil {
@@ -277,7 +278,7 @@ func readColumns(text []byte, specs []tensor.Spec) (tensors, error) {
 // writeRows writes 'predictions': a value for each row, or an object if there are
 // several outputs.
 func writeRows(outputs tensors) ([]byte, error) {
-	names := sortedNames(outputs)
+	names := slices.Sorted(maps.Keys(outputs))
 	n, err := writableRows(outputs, names)
 	if err != nil {
 		return nil, err
@@ -337,7 +338,7 @@ func writableRows(outputs tensors, names []string) (int, error) {
 
 // writeColumns writes 'outputs': the value of the only one, or an object.
 func writeColumns(outputs tensors) ([]byte, error) {
-	names := sortedNames(outputs)
+	names := slices.Sorted(maps.Keys(outputs))
 	text := []byte("{\n    \"outputs\": ")
 	if len(names) > 1 {
 		text = append(text, '{')
@@ -359,15 +360,6 @@ func writeColumns(outputs tensors) ([]byte, error) {
 		text = append(text, "\n    }"...)
 	}
 	return append(text, "\n}"...), nil
-}
-
-func sortedNames(of tensors) []string {
-	names := make([]string, 0, len(of))
-	for name := range of {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }
 
 func appendString(text []byte, value string) []byte {

@@ -3,6 +3,7 @@ package serving
 import (
 	"context"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -193,10 +194,10 @@ func (s *Server) grpcPredict(ctx context.Context, in *serving.PredictRequest, c 
 	}
 	wanted := in.GetOutputFilter()
 	if len(wanted) == 0 {
-		wanted = sortedNames(outputs)
+		wanted = slices.Sorted(maps.Keys(outputs))
 	}
 	if len(wanted) > mostTensors {
-		return nil, errorf(ErrInput, "%d outputs are wanted, and there are only %s", len(wanted), strings.Join(sortedNames(outputs), ", "))
+		return nil, errorf(ErrInput, "%d outputs are wanted, and there are only %s", len(wanted), strings.Join(slices.Sorted(maps.Keys(outputs)), ", "))
 	}
 	out := &serving.PredictResponse{ModelSpec: v.spec(b.options.Signature), Outputs: protoTensors{}}
 	for _, name := range wanted {

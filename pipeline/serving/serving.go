@@ -50,4 +50,9 @@ var (
 	ErrClosed = errors.New("closed for further requests")
 	// ErrNotFound is in the chain of errors about a model or version that is not served.
 	ErrNotFound = errors.New("not served")
+	// ErrUnauthorized is in the chain of the error about a request without the token.
+	ErrUnauthorized = errors.New("the token is missing or wrong")
+	// ErrNotImplemented is in the chain of errors about what other servers do and this one
+	// does not.
+	ErrNotImplemented = errors.New("not implemented")
 )

@@ -110,7 +110,7 @@ func (t *table) acquire(name string, w which) (*version, error) {
 	if !ok {
 		return nil, errorf(ErrNotFound, "Servable not found for request: %s", w.of(name))
 	}
-	found := e.newest()
+	var found *version
 	switch {
 	case w.label != "":
 		number, ok := e.labels[w.label]
@@ -120,6 +120,8 @@ func (t *table) acquire(name string, w which) (*version, error) {
 		found = e.versions[number]
 	case w.number != nil:
 		found = e.versions[*w.number]
+	default:
+		found = e.newest()
 	}
 	if found == nil || found.state != serving.ModelVersionStatus_AVAILABLE {
 		return nil, errorf(ErrNotFound, "Servable not found for request: %s", w.of(name))
@@ -368,7 +370,7 @@ func (v *version) findImages() error {
 	}
 	shape, err := pipeline.PredictShape(v.Model)
 	if err != nil {
-		return nil //nolint // it is asked for tensors only
+		return nil // it is asked for tensors only
 	}
 	images := imagefile.Shape{Height: shape[0], Width: shape[1], Channels: shape[2]}
 	if images.Check() != nil {

@@ -437,20 +437,27 @@ func TestClientsThatHangUp(t *testing.T) {
 	s.ends(t)
 }
 
-// The second signal does not wait for who does not send his request.
-func TestTheSecondSignalEndsServingAtOnce(t *testing.T) {
-	s := serveProcess(t, "--model", modeltest.Dir(t, modeltest.Tiny), "--drain-delay", "0s", "--drain", "1h")
+// sendNoBody begins a request whose body does not come. When it returns a handler waits
+// for that.
+func sendNoBody(t *testing.T, s server) net.Conn {
+	t.Helper()
 	conn, err := net.Dial("tcp", s.http)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
 	if _, err := io.WriteString(conn, "POST /v1/models/tiny:classify HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := io.ReadFull(conn, make([]byte, len("HTTP/1.1 100 Continue"))); err != nil { // the handler waits for the body
+	if _, err := io.ReadFull(conn, make([]byte, len("HTTP/1.1 100 Continue"))); err != nil {
 		t.Fatal(err)
 	}
+	return conn
+}
+
+// The second signal does not wait for who does not send his request.
+func TestTheSecondSignalEndsServingAtOnce(t *testing.T) {
+	s := serveProcess(t, "--model", modeltest.Dir(t, modeltest.Tiny), "--drain-delay", "0s", "--drain", "1h")
+	defer sendNoBody(t, s).Close()
 	s.signal(t, syscall.SIGTERM)
 	until(t, "it drains", func() bool { return strings.Contains(read(t, s.stderr), "draining") })
 	s.signal(t, syscall.SIGTERM)
@@ -462,17 +469,7 @@ func TestTheSecondSignalEndsServingAtOnce(t *testing.T) {
 // Who does not come to an end in time is not answered, and that is said.
 func TestDrainingHasAnEnd(t *testing.T) {
 	s := serveProcess(t, "--model", modeltest.Dir(t, modeltest.Tiny), "--drain-delay", "0s", "--drain", "100ms")
-	conn, err := net.Dial("tcp", s.http)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if _, err := io.WriteString(conn, "POST /v1/models/tiny:classify HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadFull(conn, make([]byte, len("HTTP/1.1 100 Continue"))); err != nil { // the handler waits for the body
-		t.Fatal(err)
-	}
+	defer sendNoBody(t, s).Close()
 	s.signal(t, syscall.SIGTERM)
 	if o := s.wait(t); o.code != 1 || !strings.Contains(o.stderr, "--drain was over") {
 		t.Errorf("exit code %d\n%s", o.code, o.stderr)

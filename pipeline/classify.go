@@ -81,10 +81,20 @@ func Top(probabilities []float32, classes []string, k int) ([]Guess, error) {
 	if k < 1 {
 		return nil, fmt.Errorf("name classes: the best %d were asked for, at least 1 is expected", k)
 	}
-	guesses := make([]Guess, len(classes))
-	for i, class := range classes {
-		guesses[i] = Guess{Class: class, Probability: probabilities[i]}
+	var guesses []Guess
+	for _, label := range TopLabels(probabilities, k) {
+		guesses = append(guesses, Guess{Class: classes[label], Probability: probabilities[label]})
 	}
-	slices.SortStableFunc(guesses, func(a, b Guess) int { return cmp.Compare(b.Probability, a.Probability) })
-	return guesses[:min(k, len(guesses))], nil
+	return guesses, nil
+}
+
+// TopLabels is Top for who wants to know which of the classes they are: two may have
+// the same name. k must be positive.
+func TopLabels(probabilities []float32, k int) []int {
+	labels := make([]int, len(probabilities))
+	for label := range labels {
+		labels[label] = label
+	}
+	slices.SortStableFunc(labels, func(a, b int) int { return cmp.Compare(probabilities[b], probabilities[a]) })
+	return labels[:min(k, len(labels))]
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/residual-go/residual/pipeline/serving"
 	"github.com/residual-go/residual/tfgo/tensor"
@@ -71,7 +72,7 @@ func (m *colors) Close() error {
 	return nil
 }
 
-// opening lets a model's warm-up pass, and holds its calls from then on.
+// hold holds the model's calls from now on, when its warm-up has passed.
 func (m *colors) hold() (release func()) {
 	m.gate = make(chan struct{})
 	return func() { close(m.gate) }
@@ -85,12 +86,37 @@ func serve(t *testing.T, m *colors, o serving.Options) *serving.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	closeAtEnd(t, s)
+	return s
+}
+
+func closeAtEnd(t *testing.T, s *serving.Server) {
 	t.Cleanup(func() {
 		if err := s.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
-	return s
+}
+
+// begun sends a request whose answer comes when release is called. The model
+// computes it when begun returns.
+func begun(m *colors, s http.Handler) (answer <-chan reply, release func()) {
+	release = m.hold()
+	before := m.calls.Load()
+	answers := make(chan reply, 1)
+	go func() { answers <- predict(s) }()
+	for m.calls.Load() == before {
+		time.Sleep(time.Millisecond)
+	}
+	return answers, release
+}
+
+// untilOneWaits waits until an image waits for a batch.
+func untilOneWaits(t *testing.T, s http.Handler) {
+	t.Helper()
+	for scrape(t, s, `residual_queue_images{model="colors",version="1"}`) != "1" {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // reply is what came for a request.

@@ -1,7 +1,6 @@
 package serving
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -326,13 +325,9 @@ func (o oipOutput) classes(v *version, output tensor.Tensor, k int) (oipResult, 
 	var raw []byte
 	best := 0
 	for _, row := range probabilities {
-		labels := make([]int, len(row))
-		for label := range labels {
-			labels[label] = label
-		}
-		slices.SortStableFunc(labels, func(a, b int) int { return cmp.Compare(row[b], row[a]) })
-		best = min(k, len(labels))
-		for _, label := range labels[:best] {
+		labels := pipeline.TopLabels(row, k)
+		best = len(labels)
+		for _, label := range labels {
 			text := fmt.Sprintf("%f:%d:%s", row[label], label, v.Classes[label])
 			texts = append(texts, text)
 			raw = append(binary.LittleEndian.AppendUint32(raw, uint32(len(text))), text...)

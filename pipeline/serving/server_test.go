@@ -11,7 +11,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/residual-go/residual/pipeline/serving"
 )
@@ -158,13 +157,7 @@ func TestMetrics(t *testing.T) {
 func TestTooManyRequestsAtOnce(t *testing.T) {
 	m := &colors{}
 	s := serve(t, m, serving.Options{Limits: serving.Limits{Requests: 1}})
-	release := m.hold()
-	first := make(chan reply)
-	before := m.calls.Load()
-	go func() { first <- predict(s) }()
-	for m.calls.Load() == before {
-		time.Sleep(time.Millisecond)
-	}
+	first, release := begun(m, s)
 	second := predict(s)
 	second.is(t, 429, "1 requests are worked on")
 	if second.header.Get("Retry-After") != "1" {
@@ -181,26 +174,18 @@ func TestTooManyRequestsAtOnce(t *testing.T) {
 func TestOverload(t *testing.T) {
 	m := &colors{}
 	s := serve(t, m, serving.Options{Batch: serving.BatchOptions{MaxWaiting: 1}})
-	release := m.hold()
-	answers := make(chan reply, 3)
-	before := m.calls.Load()
-	go func() { answers <- predict(s) }()
-	for m.calls.Load() == before {
-		time.Sleep(time.Millisecond)
-	}
-	go func() { answers <- predict(s) }()
-	for scrape(t, s, `residual_queue_images{model="colors",version="1"}`) != "1" {
-		time.Sleep(time.Millisecond)
-	}
+	first, release := begun(m, s)
+	second := make(chan reply)
+	go func() { second <- predict(s) }()
+	untilOneWaits(t, s)
 	third := predict(s)
 	third.is(t, 429, "overloaded: 1 images wait, of at most 1")
 	if third.header.Get("Retry-After") != "1" {
 		t.Errorf("headers: %v", third.header)
 	}
 	release()
-	for range 2 {
-		(<-answers).is(t, 200, "predictions")
-	}
+	(<-first).is(t, 200, "predictions")
+	(<-second).is(t, 200, "predictions")
 }
 
 func TestAModelThatFails(t *testing.T) {
@@ -232,13 +217,8 @@ func TestNumbersThatAreNone(t *testing.T) {
 func TestLateAndGone(t *testing.T) {
 	m := &colors{}
 	s := serve(t, m, serving.Options{})
-	release := m.hold()
-	first := make(chan reply)
 	before := m.calls.Load()
-	go func() { first <- predict(s) }()
-	for m.calls.Load() == before {
-		time.Sleep(time.Millisecond)
-	}
+	first, release := begun(m, s)
 	late := []byte(`{"parameters":{"timeout":1000},"inputs":[{"name":"images","shape":[1,4,4,3],"datatype":"UINT8","data":[` + strings.TrimSuffix(strings.Repeat("1,", 48), ",") + `]}]}`)
 	send(s, http.MethodPost, "/v2/models/colors/infer", late).is(t, 504, "deadline")
 	ctx, hangUp := context.WithCancel(t.Context())
@@ -249,9 +229,7 @@ func TestLateAndGone(t *testing.T) {
 		s.ServeHTTP(w, r)
 		gone <- w.Code
 	}()
-	for scrape(t, s, `residual_queue_images{model="colors",version="1"}`) != "1" {
-		time.Sleep(time.Millisecond)
-	}
+	untilOneWaits(t, s)
 	hangUp()
 	if code := <-gone; code != 499 {
 		t.Errorf("a client that has gone is answered %d", code)

@@ -23,11 +23,7 @@ func emptyServer(t *testing.T, o serving.Options) *serving.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := s.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	closeAtEnd(t, s)
 	return s
 }
 
@@ -143,13 +139,8 @@ func TestUnloadWaitsForWhatHasCome(t *testing.T) {
 	s := emptyServer(t, serving.Options{})
 	m := &colors{}
 	load(t, s, 1, m)
-	release := m.hold()
-	before := m.calls.Load()
-	answer, unloaded := make(chan reply), make(chan error)
-	go func() { answer <- predict(s) }()
-	for m.calls.Load() == before {
-		time.Sleep(time.Millisecond)
-	}
+	answer, release := begun(m, s)
+	unloaded := make(chan error)
 	go func() { unloaded <- s.Unload(context.Background(), "colors", 1) }()
 	for states(t, s)["1"] != "UNLOADING" {
 		time.Sleep(time.Millisecond)
@@ -171,24 +162,17 @@ func TestUnloadDoesNotWaitForEver(t *testing.T) {
 	s := emptyServer(t, serving.Options{})
 	m := &colors{}
 	load(t, s, 1, m)
-	release := m.hold()
-	before := m.calls.Load()
-	begun, waits := make(chan reply), make(chan reply)
-	go func() { begun <- predict(s) }()
-	for m.calls.Load() == before {
-		time.Sleep(time.Millisecond)
-	}
+	first, release := begun(m, s)
+	waits := make(chan reply)
 	go func() { waits <- predict(s) }()
-	for scrape(t, s, `residual_queue_images{model="colors",version="1"}`) != "1" {
-		time.Sleep(time.Millisecond)
-	}
+	untilOneWaits(t, s)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	unloaded := make(chan error)
 	go func() { unloaded <- s.Unload(ctx, "colors", 1) }()
 	(<-waits).is(t, 503, "closed for further requests")
 	release()
-	(<-begun).is(t, 200, "predictions")
+	(<-first).is(t, 200, "predictions")
 	if err := <-unloaded; !errors.Is(err, context.Canceled) {
 		t.Errorf("error: %v", err)
 	}

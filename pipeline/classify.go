@@ -81,7 +81,7 @@ func Top(probabilities []float32, classes []string, k int) ([]Guess, error) {
 	if k < 1 {
 		return nil, fmt.Errorf("name classes: the best %d were asked for, at least 1 is expected", k)
 	}
-	var guesses []Guess
+	guesses := []Guess{}
 	for _, label := range TopLabels(probabilities, k) {
 		guesses = append(guesses, Guess{Class: classes[label], Probability: probabilities[label]})
 	}

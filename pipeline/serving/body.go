@@ -14,6 +14,26 @@ import (
 	"time"
 )
 
+// bodyFor takes a place among the requests at once, and reads the body; not if the
+// request would be refused for what waits already, which costs as little as can be.
+func (s *Server) bodyFor(x *exchange, r *http.Request, t target) ([]byte, error) {
+	if err := s.enter(); err != nil {
+		return nil, err
+	}
+	x.entered = true
+	err := s.use(x, t, func(v *version) error {
+		if len(v.batchers) > 1 { // the body says which
+			return nil
+		}
+		return v.batchers[v.signature].full()
+	})
+	if err != nil {
+		s.metrics.countRejected(err)
+		return nil, err
+	}
+	return s.body(x, r)
+}
+
 // body reads a request's body: in time, and no more than the limit, unpacked too.
 func (s *Server) body(x *exchange, r *http.Request) ([]byte, error) {
 	limit := s.options.Limits.Body

@@ -236,6 +236,31 @@ func (s *Server) answer(x *exchange, r *http.Request, with func(*exchange, *http
 	}
 }
 
+// use lets do have the version that is asked for, which is not unloaded meanwhile.
+// The answer is written afterwards: a client may take long to read it.
+func (s *Server) use(x *exchange, t target, do func(*version) error) error {
+	v, err := s.table.acquire(t.model, t.which)
+	if err != nil {
+		return err
+	}
+	defer v.uses.Done()
+	x.model = v.Name
+	return do(v)
+}
+
+// call calls a function with no more images than a request may have.
+func (s *Server) call(ctx context.Context, b *Batcher, inputs tensors) (tensors, error) {
+	for name, input := range inputs {
+		if shape := input.Shape(); b.joins && len(shape) > 0 && shape[0] > s.options.Limits.Images {
+			s.metrics.reject("images")
+			return nil, errorf(ErrInput, "%q has %d images, at most %d may be in a request", name, shape[0], s.options.Limits.Images)
+		}
+	}
+	outputs, err := b.Call(ctx, inputs)
+	s.metrics.countRejected(err)
+	return outputs, err
+}
+
 // enter takes a place among the requests at once; leave gives it back.
 func (s *Server) enter() error {
 	if s.closed.Load() {

@@ -64,6 +64,18 @@ func (v *version) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// batcher finds a function; "" is the one that a request without a name means.
+func (v *version) batcher(name string) (*Batcher, error) {
+	if name == "" {
+		name = v.signature
+	}
+	b, ok := v.batchers[name]
+	if !ok {
+		return nil, errorf(ErrInput, "Serving signature name: %q not found in signature def", name)
+	}
+	return b, nil
+}
+
 // table holds the versions of all models.
 type table struct {
 	mu     sync.Mutex

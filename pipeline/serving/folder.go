@@ -47,32 +47,32 @@ type Folder struct {
 // At the first look versions are loaded as they are; later ones when their files
 // have not changed between two looks: they may be on their way.
 func (s *Server) Sync(ctx context.Context, f *Folder) error {
-	stamps, err := f.look()
+	there, err := f.look()
 	if err != nil {
 		return fmt.Errorf("look for versions of %s: %w", f.Name, err)
 	}
 	keep := cmp.Or(f.Keep, 1)
 	wanted := map[int64]bool{}
 	var errs []error
-	numbers := slices.Sorted(maps.Keys(stamps))
+	want := func(number int64) {
+		loaded, err := s.ensure(ctx, f, number, there[number])
+		if errs = append(errs, err); loaded {
+			wanted[number] = true
+		}
+	}
+	numbers := slices.Sorted(maps.Keys(there))
 	slices.Reverse(numbers)
 	for _, number := range numbers {
 		if len(wanted) < keep {
-			loaded, err := s.ensure(ctx, f, number, stamps[number])
-			if errs = append(errs, err); loaded {
-				wanted[number] = true
-			}
+			want(number)
 		}
 	}
 	for _, number := range f.Labels {
-		if _, there := stamps[number]; there && !wanted[number] {
-			loaded, err := s.ensure(ctx, f, number, stamps[number])
-			if errs = append(errs, err); loaded {
-				wanted[number] = true
-			}
+		if _, ok := there[number]; ok && !wanted[number] {
+			want(number)
 		}
 	}
-	f.seen, f.looked = stamps, true
+	f.seen, f.looked = there, true
 	if len(wanted) == 0 { // what is served goes on
 		if len(s.served(f.Name)) == 0 {
 			errs = append(errs, fmt.Errorf("%s holds no version of %s that can be served", f.Dir, f.Name))

@@ -5,7 +5,8 @@
 
 scripts/bench_serve.sh prepares what it needs. In a turn one server is asked for one image a request: by 1, 8,
 64 and 256 connections that ask again when they have their answer, and then at moments that do not depend on
-answers, 90 % as often as it has just answered the 256. The same model computes full batches without a server,
+answers, first at equal distances and then as chance has it (a Poisson process), 90 % as often as it has just
+answered the 256. The same model computes full batches without a server,
 too: the server's own cost is the difference. The servers must agree on the probabilities. The program that
 asks, benchmarks/load, has the same cores.
 """
@@ -53,6 +54,8 @@ CONNECTIONS = (1, 8, 64, 256)
 """Of the closed loops, and the last of the open one: as many as residual serve lets wait."""
 BUSY = 0.9
 """The open loop's rate, of what the last closed one has just reached."""
+MOST_BATCHES = 4
+"""The time of so many batches, and the open loop has found its pace."""
 OFFLINE_BATCH = 64
 """Of residual bench."""
 APART = 1e-4
@@ -60,16 +63,16 @@ APART = 1e-4
 
 
 def load(
-    server: Server, question: Question, connections: int, seconds: float, settle: float, rate: float = 0
+    server: Server, question: Question, connections: int, seconds: float, settle: float, *open_loop: str
 ) -> dict:
-    """What benchmarks/load finds; without a rate, connections ask again when they have their answer."""
+    """What benchmarks/load finds, in a closed loop unless there are options of an open one."""
     with tempfile.NamedTemporaryFile() as body:
         body.write(question.body)
         body.flush()
         command = [
             *(LOAD, "-url", server.url + question.path, "-body", body.name, "-pid", str(server.pid)),
             *(f"-header={name}: {value}" for name, value in question.headers.items()),
-            *(f"-connections={connections}", f"-duration={seconds}s", f"-warmup={settle}s", f"-rate={rate}"),
+            *(f"-connections={connections}", f"-duration={seconds}s", f"-warmup={settle}s", *open_loop),
         ]
         return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
@@ -88,18 +91,20 @@ def measure(contestant: Contestant, work: Work) -> tuple[dict, list[float]]:
         for name, other in contestant.others.items():
             turn["others"][name] = closed(other(), 64)
         for connections in CONNECTIONS:
+            if contestant.own and connections == CONNECTIONS[-1]:
+                turn["offline"] = offline(work)  # the server rests, and is asked right after
             before = server.metrics() if contestant.own else {}
             turn["closed"][str(connections)] = closed(question, connections)
             if contestant.own:
                 turn["batches"] = batches(before, server.metrics())  # of the last, which are full
         most = CONNECTIONS[-1]
         rate = BUSY * turn["closed"][str(most)]["requests_per_second"]
-        turn["open"] = load(server, question, most, 3 * work.seconds, 1 + most * work.settle, rate)
+        for kind, options in (("even", ["-even"]), ("open", [])):
+            wait = 1 + MOST_BATCHES * work.max_batch / rate
+            turn[kind] = load(server, question, most, 3 * work.seconds, wait, f"-rate={rate}", *options)
     turn["alone"] = alone(contestant, work)
-    if contestant.own:
-        if work.profiled:
-            turn["profile"] = profile(contestant, work)
-        turn["offline"] = offline(work)
+    if contestant.own and work.profiled:
+        turn["profile"] = profile(contestant, work)
     spent = [after - before for before, after in zip(begun, processor(), strict=True)]
     turn["stolen"] = spent[7] / sum(spent)
     return turn, list(probabilities)

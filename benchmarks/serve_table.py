@@ -7,11 +7,14 @@ from orders import quartiles
 
 def figures(turn: dict) -> dict[str, float]:
     """The numbers of a turn that are compared, by what they are."""
-    alone, closed, opened = turn["alone"], turn["closed"], turn["open"]
+    alone, closed = turn["alone"], turn["closed"]
+    loops = {"even": turn["even"], "Poisson": turn["open"]}
     *_, saturated = closed.values()
+    full = turn["batches"]["ms"] if "batches" in turn else alone["batch_ms"]
     found = {}
     if "offline" in turn:
         found["residual bench: images/s"] = turn["offline"]
+        found["of residual bench"] = saturated["requests_per_second"] / turn["offline"]
     found["model alone, full batches: images/s"] = alone["images_per_second"]
     found |= {f"{n} at once: images/s": one["requests_per_second"] for n, one in closed.items()}
     found["of the model alone"] = saturated["requests_per_second"] / alone["images_per_second"]
@@ -19,23 +22,24 @@ def figures(turn: dict) -> dict[str, float]:
     found |= {f"{n} at once: p99 ms": one["latency_ms"]["p99"] for n, one in closed.items()}
     for name, one in turn["others"].items():
         found[f"{name}, 64 at once: images/s"] = one["requests_per_second"]
-    found["open loop: requests/s"] = opened["rate"]
-    found["open loop: p50 ms"] = opened["latency_ms"]["p50"]
-    found["open loop: p99 ms"] = opened["latency_ms"]["p99"]
+    found["open loop: requests/s"] = loops["even"]["rate"]
+    for name, one in loops.items():
+        found[f"open loop, {name}: p50 ms"] = one["latency_ms"]["p50"]
+        found[f"open loop, {name}: p99 ms"] = one["latency_ms"]["p99"]
+        found[f"open loop, {name}: p99 in full batches"] = one["latency_ms"]["p99"] / full
     found["a full batch alone: ms"] = alone["batch_ms"]
     if "batches" in turn:
         found["a batch in the server, saturated: ms"] = turn["batches"]["ms"]
         found["a batch in the server, saturated: images"] = turn["batches"]["images"]
-    found["open loop: p99 in full batches"] = opened["latency_ms"]["p99"] / alone["batch_ms"]
     found["CPU of a request, saturated: µs"] = saturated["cpu_us_per_request"]
     found["CPU of an image, model alone: µs"] = alone["cpu_us_per_image"]
     found["CPU that the server adds: µs"] = saturated["cpu_us_per_request"] - alone["cpu_us_per_image"]
     if "profile" in turn:
         found["CPU of Go by its profiler: µs"] = turn["profile"]
-    found["peak memory: MB"] = opened["rss_mb"]
+    found["peak memory: MB"] = turn["open"]["rss_mb"]
     found["time stolen by other machines: %"] = 100 * turn["stolen"]
     found["requests that came to nothing"] = sum(
-        lost(one) for one in [*closed.values(), *turn["others"].values(), opened]
+        lost(one) for one in [*closed.values(), *turn["others"].values(), *loops.values()]
     )
     return found
 

@@ -21,6 +21,25 @@ type window struct{ from, to time.Duration }
 
 func (w window) has(t time.Duration) bool { return w.from <= t && t < w.to }
 
+// betweenAnswers is about the same window, which begins right after an answer and ends
+// with one. Answers come by the batch: how many fall into the window itself depends on
+// where it cuts.
+func (w window) betweenAnswers(records []record) window {
+	last := window{-1, -1}
+	for _, r := range records {
+		if r.ended < w.from {
+			last.from = max(last.from, r.ended)
+		}
+		if r.ended < w.to {
+			last.to = max(last.to, r.ended)
+		}
+	}
+	if last.from < 0 || last.from == last.to {
+		return w
+	}
+	return window{last.from + 1, last.to + 1}
+}
+
 // load is a number of connections to one server.
 type load struct {
 	start       time.Time
@@ -104,6 +123,18 @@ func arrivals(rate float64, until time.Duration, seed uint64) iter.Seq[time.Dura
 		for at := 0.0; ; {
 			at += random.ExpFloat64() / rate
 			moment := time.Duration(at * float64(time.Second))
+			if moment >= until || !yield(moment) {
+				return
+			}
+		}
+	}
+}
+
+// ticks are moments at equal distances, rate a second, before a moment.
+func ticks(rate float64, until time.Duration) iter.Seq[time.Duration] {
+	return func(yield func(time.Duration) bool) {
+		for i := 1; ; i++ {
+			moment := time.Duration(float64(i) / rate * float64(time.Second))
 			if moment >= until || !yield(moment) {
 				return
 			}

@@ -150,6 +150,33 @@ func TestArrivalsAreAFunctionOfTheSeed(t *testing.T) {
 	}
 }
 
+func TestTicksAreAsFarApart(t *testing.T) {
+	if got := slices.Collect(ticks(4, time.Second)); !slices.Equal(got, []time.Duration{250 * time.Millisecond, 500 * time.Millisecond, 750 * time.Millisecond}) {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestARateIsTakenFromOneAnswerToAnother(t *testing.T) {
+	// Batches of two each second: two a second, wherever the window cuts.
+	var records []record
+	for at := time.Second; at < 10*time.Second; at += time.Second {
+		records = append(records, record{ended: at, code: 200}, record{ended: at, code: 200})
+	}
+	for _, w := range []window{{1500 * time.Millisecond, 6600 * time.Millisecond}, {1500 * time.Millisecond, 6400 * time.Millisecond}} {
+		found := w.betweenAnswers(records)
+		s := summarize(records, found.to-found.from, func(r record) bool { return found.has(r.ended) })
+		if math.Abs(s.RequestsPerSecond-2) > 1e-6 {
+			t.Errorf("%v: got %g a second in %v, want 2", w, s.RequestsPerSecond, found)
+		}
+	}
+	// With no answer before it, or none in it, the window stays.
+	for _, w := range []window{{0, 5 * time.Second}, {1500 * time.Millisecond, 1600 * time.Millisecond}} {
+		if found := w.betweenAnswers(records); found != w {
+			t.Errorf("got %v, want %v", found, w)
+		}
+	}
+}
+
 func gaps(moments []time.Duration) (mean, deviation float64) {
 	var sum, squares float64
 	last := time.Duration(0)

@@ -6,9 +6,10 @@
 //	load -url … -body … -connections 256 -rate 90
 //
 // Without -rate each connection asks again when it has its answer. With it requests
-// come at moments that are drawn beforehand, as those of many people do: how busy the
-// server is changes nothing, an answer's time counts from that moment, and a request
-// that finds all connections busy then is dropped, and counted as such.
+// come at moments that are drawn beforehand, as those of many people do, or with -even
+// as a clock ticks: how busy the server is changes nothing, an answer's time counts
+// from that moment, and a request that finds all connections busy then is dropped, and
+// counted as such.
 package main
 
 import (
@@ -44,6 +45,7 @@ func run() error {
 		body        = flag.String("body", "", "a file that is sent as it is")
 		connections = flag.Int("connections", 1, "how many requests are on their way at most")
 		rate        = flag.Float64("rate", 0, "requests a second; 0: each connection asks again when it has its answer")
+		even        = flag.Bool("even", false, "requests come at equal distances")
 		seed        = flag.Uint64("seed", 1, "of the moments when requests come")
 		warmup      = flag.Duration("warmup", time.Second, "before it is measured")
 		duration    = flag.Duration("duration", 10*time.Second, "that is measured")
@@ -64,9 +66,15 @@ func run() error {
 	used := measureUsage(*pid, l.start, measured)
 	found := result{Connections: *connections, Rate: *rate, Seconds: duration.Seconds()}
 	if *rate > 0 {
-		found.summary = summarize(l.open(arrivals(*rate, measured.to, *seed)), *duration, func(r record) bool { return measured.has(r.begun) })
+		moments := arrivals(*rate, measured.to, *seed)
+		if *even {
+			moments = ticks(*rate, measured.to)
+		}
+		found.summary = summarize(l.open(moments), *duration, func(r record) bool { return measured.has(r.begun) })
 	} else {
-		found.summary = summarize(l.closed(measured.to), *duration, func(r record) bool { return measured.has(r.ended) })
+		records := l.closed(measured.to)
+		w := measured.betweenAnswers(records)
+		found.summary = summarize(records, w.to-w.from, func(r record) bool { return w.has(r.ended) })
 	}
 	if found.usage, err = used(found.well); err != nil {
 		return err

@@ -21,6 +21,7 @@ func exportCommand() *cli.Command {
 			&cli.StringFlag{Name: "weights", Usage: "random, imagenet, or a .keras, .h5, .npz, .safetensors or .pth file: `W`", DefaultText: "random"},
 			&cli.Int64Flag{Name: "seed", Usage: "of the random weights: `N`", DefaultText: "0"},
 			&cli.StringFlag{Name: "batch-norm", Usage: "`KIND` is fused, which is faster, or keras, the stock layers", DefaultText: "fused"},
+			&cli.StringFlag{Name: "precision", Usage: "`P` of the model's layers is float32, or bfloat16 or float16, which GPUs compute faster", DefaultText: "float32"},
 			&cli.StringFlag{Name: "save-keras", Usage: "also write the stock Keras model: `FILE`.keras"},
 			jsonFlag,
 		},

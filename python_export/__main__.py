@@ -98,6 +98,13 @@ def _export_parser(commands: argparse._SubParsersAction) -> None:
         help="fused (default), or keras: Keras's own layers",
     )
     add(
+        "--precision",
+        metavar="P",
+        type=_precision,
+        default="float32",
+        help="what layers compute in: float32 (default), bfloat16 or float16 (of GPUs; scales the loss)",
+    )
+    add(
         "--save-keras",
         metavar="FILE",
         type=_keras_file,
@@ -181,6 +188,7 @@ def _export(options: argparse.Namespace) -> None:
         "parameters": description["parameters"],
         "signatures": list(exported.signatures),
         "batch_norm": description["batch_norm"],
+        "precision": description["precision"],
         "weights": loaded,
         "keras": str(options.save_keras) if options.save_keras else None,
         "seconds": round(exported.seconds, 1),
@@ -234,6 +242,7 @@ def _run(options: argparse.Namespace) -> tuple[Exported, str]:
         preprocess=system.preprocess,
         loss=system.loss,
         batch_norm=options.batch_norm,
+        precision=options.precision,
         origin=Origin(options.recipe, options.upsample, source, options.seed),
         save_keras=options.save_keras,
     )
@@ -334,6 +343,12 @@ def _loss(text: str) -> str:
 def _batch_norm(text: str) -> str:
     if text not in ("fused", "keras"):
         raise argparse.ArgumentTypeError(f'"{text}" is not fused or keras')
+    return text
+
+
+def _precision(text: str) -> str:
+    if text not in ("float32", "bfloat16", "float16"):
+        raise argparse.ArgumentTypeError(f'"{text}" is not float32, bfloat16 or float16')
     return text
 
 

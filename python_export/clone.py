@@ -32,11 +32,18 @@ class Clone:
     """Feeds the layers that enlarge images; factor.layers is empty when there are none."""
 
 
-def clone(model: keras.Model, batch_norm: str) -> Clone:
+PRECISIONS = ("float32", "bfloat16", "float16")
+"""What layers can compute in. Weights, statistics and what comes out of the model are float32."""
+
+
+def clone(model: keras.Model, batch_norm: str, precision: str = "float32") -> Clone:
     """Copies a built model, with BatchNorms swapped if batch_norm is "fused" and Dropouts fed by a seed.
 
-    A model that is not Functional or Sequential throughout cannot be copied: it is returned as it is.
-    Raises ExportError if a layer would draw random numbers that no seed determines.
+    Layers of float32 but for the last one compute in the precision, one of PRECISIONS, by Keras's policies
+    such as mixed_bfloat16. A model that is not Functional or Sequential throughout cannot be copied: it is
+    returned as it is.
+    Raises ExportError if a layer would draw random numbers that no seed determines, or if the model cannot
+    be of the precision.
     """
     seed, factor = FedSeed(), FedFactor()
     if batch_norm == "keras" and any(isinstance(layer, FusedBatchNorm) for layer in model._flatten_layers()):
@@ -44,13 +51,21 @@ def clone(model: keras.Model, batch_norm: str) -> Clone:
             'the model has BatchNorms of its own kind, which batch_norm="keras" cannot swap back'
         )
     if not _is_graph_of_layers(model):
+        if precision != "float32":
+            raise ExportError(
+                f'model "{model.name}" is subclassed, so its layers cannot be made {precision}: '
+                f'build it under keras.config.set_dtype_policy("mixed_{precision}")'
+            )
         result = Clone(
             model, seed, "keras", (f'model "{model.name}" is subclassed: exported with its stock layers',)
         )
     else:
+        last = _last(model)
         copy = keras.models.clone_model(
             model,
-            clone_function=lambda layer: _swap(layer, batch_norm == "fused", seed, factor),
+            clone_function=lambda layer: _swap(
+                layer, batch_norm == "fused", "float32" if layer is last else precision, seed, factor
+            ),
             recursive=True,
         )
         if _layout(copy) != _layout(model):
@@ -61,16 +76,33 @@ def clone(model: keras.Model, batch_norm: str) -> Clone:
     return result
 
 
-def _swap(layer: keras.layers.Layer, fused: bool, seed: FedSeed, factor: FedFactor) -> keras.layers.Layer:
-    if fused and type(layer) is keras.layers.BatchNormalization:
-        return FusedBatchNorm.from_config(layer.get_config())
+def _swap(
+    layer: keras.layers.Layer, fused: bool, precision: str, seed: FedSeed, factor: FedFactor
+) -> keras.layers.Layer:
+    config = layer.get_config()
+    fusable = isinstance(layer, FusedBatchNorm) or (fused and type(layer) is keras.layers.BatchNormalization)
+    recast = precision != "float32" and layer.dtype_policy.name == "float32"
+    if recast and not fusable and not isinstance(layer, keras.layers.InputLayer):
+        config["dtype"] = f"mixed_{precision}"
+    if fusable:
+        kind = type(layer) if isinstance(layer, FusedBatchNorm) else FusedBatchNorm
+        swapped = kind.from_config(config)
+        swapped.autocast = precision == "float32"  # the op takes halves, with float32 weights and statistics
+        return swapped
     if fused and type(layer) is keras.layers.Conv2D:
-        return ProductConv2D.from_config(layer.get_config())
-    if FedDropout.replaces(layer):
-        return FedDropout(layer, seed)
-    if FedUpSampling.replaces(layer):
-        return FedUpSampling(layer, factor)
-    return layer.__class__.from_config(layer.get_config())
+        return ProductConv2D.from_config(config)
+    copy = layer.__class__.from_config(config)
+    if FedDropout.replaces(copy):
+        return FedDropout(copy, seed)
+    if FedUpSampling.replaces(copy):
+        return FedUpSampling(copy, factor)
+    return copy
+
+
+def _last(model: keras.Model) -> keras.layers.Layer:
+    """The layer whose output is the model's."""
+    layer = model.outputs[0]._keras_history.operation
+    return _last(layer) if isinstance(layer, keras.Model) else layer
 
 
 def _cancelled_biases(model: keras.Model) -> tuple[keras.Variable, ...]:

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from . import disk, metadata
-from .clone import Clone, clone
+from .clone import PRECISIONS, Clone, clone
 from .errors import ExportError
 from .metadata import Origin
 from .names import named_state, named_weights, tree
@@ -44,6 +44,7 @@ def export(
     loss: str = "probabilities",
     optimizer: keras.optimizers.Optimizer | None = None,
     batch_norm: str = "fused",
+    precision: str = "float32",
     image: tuple[int, int, int] | None = None,
     defaults: Mapping[str, Any] | None = None,
     origin: Origin | None = None,
@@ -59,6 +60,8 @@ def export(
     optimizer    any Keras optimizer with a plain learning rate, its state is not used; default SGD(0.01)
     batch_norm   "fused" swaps BatchNorms and small convolutions for faster layers where the model allows it,
                  "keras" keeps Keras's own
+    precision    what layers compute in, one of clone.PRECISIONS; of float32, a model's own layers' policies
+                 are left as they are. With float16 the loss is scaled (keras.optimizers.LossScaleOptimizer)
     image        (H, W, C) of what is fed, needed where the model's own input shape leaves it open and where
                  preprocess has a size
     defaults     what metadata.DEFAULTS is overridden by
@@ -72,10 +75,13 @@ def export(
     targets = [out] if save_keras is None else [out, Path(save_keras)]
     disk.check_free(*targets)
     image = image or _image_shape(model, preprocess)
-    _check(model, image, classes, preprocess, loss, batch_norm, defaults or {})
+    _check(model, image, classes, preprocess, loss, batch_norm, precision, defaults or {})
     optimizer = _fresh(optimizer or keras.optimizers.SGD(0.01))
-    copy = clone(model, batch_norm)
-    program = Program(copy, optimizer, preprocess, loss, own_factor(copy, preprocess, image))
+    copy = clone(model, batch_norm, precision)
+    stepper = optimizer
+    if precision == "float16":
+        stepper = keras.optimizers.LossScaleOptimizer(optimizer, name="optimizer")
+    program = Program(copy, stepper, preprocess, loss, own_factor(copy, preprocess, image))
     signatures = program.trace(dict(zip("NHWC", (None, *image), strict=True)) | {"classes": len(classes)})
     _check_probabilities(signatures["serving_default"], image)
     description = metadata.describe(
@@ -86,13 +92,14 @@ def export(
         preprocess=preprocess,
         loss=loss,
         optimizer=optimizer,
+        precision=precision,
         head=program.parts and program.parts.layers,
         defaults=defaults or {},
         origin=origin or Origin(),
     )
     with disk.whole(*targets) as paths:
         try:
-            tf.saved_model.save(_tracked(copy, optimizer), str(paths[0]), signatures=signatures)
+            tf.saved_model.save(_tracked(copy, stepper), str(paths[0]), signatures=signatures)
         except tf.errors.OpError as error:
             raise ExportError(f'cannot write "{out}": {error.message.splitlines()[0]}') from error
         metadata.write(paths[0], description)
@@ -146,12 +153,15 @@ def _check(
     preprocess: Preprocess,
     loss: str,
     batch_norm: str,
+    precision: str,
     defaults: Mapping[str, Any],
 ) -> None:
     if keras.backend.backend() != "tensorflow":
         raise ExportError(f'Keras runs on "{keras.backend.backend()}", expected KERAS_BACKEND=tensorflow')
     if batch_norm not in ("fused", "keras"):
         raise ExportError(f'batch_norm is "{batch_norm}", expected "fused" or "keras"')
+    if precision not in PRECISIONS:
+        raise ExportError(f'precision is "{precision}", expected one of: {", ".join(PRECISIONS)}')
     if loss not in LOSSES:
         raise ExportError(f'loss is "{loss}", expected one of: {", ".join(LOSSES)}')
     if isinstance(classes, str) or len(classes) < 2 or len(set(classes)) != len(classes) or not all(classes):

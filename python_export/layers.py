@@ -15,13 +15,14 @@ class FusedBatchNorm(keras.layers.BatchNormalization):
     """Keras's BatchNormalization computed by FusedBatchNormV3: one pass over memory where Keras makes five.
 
     Weights, statistics and results are Keras's. What the op cannot do (another axis than the last, another
-    rank than 4, another dtype than float32, a mask, renorm, synchronized) is left to Keras's own code.
+    rank than 4, weights of another dtype than float32, a mask, renorm, synchronized) is left to Keras's own
+    code.
     """
 
     def call(
         self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """Normalizes inputs float32 [N,H,W,C] over N, H and W."""
+        """Normalizes inputs [N,H,W,C] over N, H and W: float32, or halves if the layer does not cast them."""
         if mask is not None or not self.fits(inputs):
             return super().call(inputs, training=training, mask=mask)
         channels = self.moving_mean.shape
@@ -51,8 +52,10 @@ class FusedBatchNorm(keras.layers.BatchNormalization):
     def fits(self, inputs: tf.Tensor | keras.KerasTensor) -> bool:
         """Whether the op can normalize such inputs."""
         last = self.axis in (-1, 3) and len(inputs.shape) == 4
-        float32 = keras.backend.standardize_dtype(inputs.dtype) == "float32"
-        return last and float32 and not self.renorm and not self.synchronized
+        # Variables of a layer that computes in halves are halves in its call.
+        float32 = self.compute_dtype == "float32"
+        taken = keras.backend.standardize_dtype(inputs.dtype) in ("float32", "bfloat16", "float16")
+        return last and float32 and taken and not self.renorm and not self.synchronized
 
     def _move(self, statistic: keras.Variable, value: tf.Tensor) -> None:
         statistic.assign(statistic.value * self.momentum + value * (1.0 - self.momentum))

@@ -8,6 +8,7 @@ It lies in the SavedModel's assets.extra/ and is written once, at export. Keys, 
     classes         names in label order
     image           {height, width, channels} of the images that the signatures take
     upsample        factor by which the recipe enlarges images in the graph, null without a recipe
+    precision       what layers compute in: "float32", "bfloat16" or "float16" (with a scaled loss)
     batch_norm      "fused" or "keras": how BatchNorms are computed in the graph
     preprocess      {divide, mean, std, channels, size}: the graph's own scaling, (x / divide - mean) / std,
                     after resizing to size [height, width] if that is not null
@@ -71,6 +72,7 @@ def describe(
     preprocess: Preprocess,
     loss: str,
     optimizer: keras.optimizers.Optimizer,
+    precision: str,
     head: Sequence[str] | None,
     defaults: Mapping[str, Any],
     origin: Origin,
@@ -86,6 +88,7 @@ def describe(
         "classes": list(classes),
         "image": dict(zip(("height", "width", "channels"), image, strict=True)),
         "upsample": origin.upsample,
+        "precision": precision,
         "batch_norm": clone.batch_norm,
         "preprocess": preprocess.as_json(),
         "from_logits": loss == "logits",

@@ -42,6 +42,9 @@ class Program:
 
     Of a model with `parts`, `train_head` and `evaluate_head` do as `train` and `evaluate` from the features
     that its backbone makes of images, which stays as it is.
+
+    With a keras.optimizers.LossScaleOptimizer gradients are those of the loss times its scale. A step whose
+    gradients are not finite changes nothing but the scale and BatchNorm's statistics; its grad_norm is 0.
     """
 
     def __init__(
@@ -55,7 +58,9 @@ class Program:
         self.model, self.seed, self.factor = clone.model, clone.seed, clone.factor
         self.cancelled = clone.cancelled
         # An optimizer that averages weights moves all of them in each step.
-        self.parts = None if optimizer.use_ema else clone.parts
+        self.scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        inner = optimizer.inner_optimizer if self.scaled else optimizer
+        self.parts = None if inner.use_ema else clone.parts
         self.optimizer = optimizer
         self.preprocess = preprocess
         self.loss = loss
@@ -189,7 +194,8 @@ class Program:
         with tf.GradientTape() as tape, self.seed.feed(seed):
             outputs = _outputs(model, inputs, training=True)
             loss = tf.reduce_mean(self._cross_entropy(labels, outputs)) + _regularization(model)
-        gradients = self._gradients(tape, loss, model.trainable_variables, share)
+            scaled = self.optimizer.scale_loss(loss) if self.scaled else loss
+        gradients = self._gradients(tape, scaled, model.trainable_variables, share)
         loss = loss if share is None else loss * share
         return Backward(loss, _correct(labels, tf.argmax(outputs, axis=-1)), gradients)
 
@@ -197,13 +203,13 @@ class Program:
         self, found: Backward, weights: Sequence[keras.Variable], learning_rate: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         """Lets the optimizer take a step, and returns what train does."""
+        norm = tf.linalg.global_norm(found.gradients)
+        if self.scaled:
+            norm /= self.optimizer.dynamic_scale.value
+            norm = tf.where(tf.math.is_finite(norm), norm, 0.0)
         self.optimizer.learning_rate.assign(learning_rate)
         self.optimizer.apply(found.gradients, weights)
-        return {
-            "loss": found.loss,
-            "correct": found.correct,
-            "grad_norm": tf.linalg.global_norm(found.gradients),
-        }
+        return {"loss": found.loss, "correct": found.correct, "grad_norm": norm}
 
     def _measure(self, outputs: tf.Tensor, labels: tf.Tensor, *parts: keras.Model) -> dict[str, tf.Tensor]:
         predictions = tf.argmax(outputs, axis=-1)

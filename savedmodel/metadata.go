@@ -27,6 +27,7 @@ type Metadata struct {
 	Classes    []string   `json:"classes"` // in label order
 	Image      Image      `json:"image"`
 	Upsample   int        `json:"upsample"`
+	Precision  string     `json:"precision"` // of the layers; "" of models of before it was said, which are float32
 	Resize     Resize     `json:"resize"`
 	Defaults   Defaults   `json:"defaults"`
 	Parameters Parameters `json:"parameters"`

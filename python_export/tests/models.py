@@ -54,6 +54,8 @@ def make(folder: Path) -> None:
         name="small",
     )
     export(small, folder / "small", classes=CIFAR10)
+    for precision in ("bfloat16", "float16"):  # the same weights
+        export(small, folder / precision, classes=CIFAR10, precision=precision)
 
     # As little work as possible for each step, with images of the usual size.
     tiny = keras.Sequential(

@@ -15,12 +15,14 @@ import (
 // The models. Their images are uint8 [N,32,32,3] and their classes CIFAR-10's
 // ten, unless said otherwise.
 const (
-	Small   = "small"   // a net with BatchNorm that learns in seconds; SGD
-	Tiny    = "tiny"    // as little work a step as possible; SGD
-	Pets    = "pets"    // 16x16, cat and dog; wants a seed; Adam
-	Sizes   = "sizes"   // enlarges images twice, or by a factor that is fed; SGD
-	Many    = "many"    // 2x2, 1001 classes: class_0 to class_1000; SGD
-	Foreign = "foreign" // not an image classifier: x float32 [N,4] -> y
+	Small   = "small"    // a net with BatchNorm that learns in seconds; SGD
+	Brain   = "bfloat16" // Small with layers that compute in bfloat16, and the same weights
+	Half    = "float16"  // Small with layers that compute in float16 and a scaled loss, and the same weights
+	Tiny    = "tiny"     // as little work a step as possible; SGD
+	Pets    = "pets"     // 16x16, cat and dog; wants a seed; Adam
+	Sizes   = "sizes"    // enlarges images twice, or by a factor that is fed; SGD
+	Many    = "many"     // 2x2, 1001 classes: class_0 to class_1000; SGD
+	Foreign = "foreign"  // not an image classifier: x float32 [N,4] -> y
 )
 
 // Dir returns the directory of a model, and makes sure that TensorFlow is found.

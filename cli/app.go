@@ -70,6 +70,7 @@ func (o *output) Write(data []byte) (int, error) {
 }
 
 func newApp(stdout, stderr io.Writer) *cli.App {
+	cli.VersionPrinter = printVersion
 	app := &cli.App{
 		Name:                  "residual",
 		Usage:                 "train, evaluate and serve TensorFlow image classifiers",
@@ -90,6 +91,10 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			checkpointsCommand(),
 			benchCommand(),
 			doctorCommand(),
+			completionCommand(),
+			manCommand(),
+			completeCommand(),
+			foldLogCommand(),
 		},
 		Action:          func(c *cli.Context) error { return noCommand(c, c.App.Name) },
 		OnUsageError:    wrongUsage,
@@ -106,6 +111,7 @@ func prepare(commands []*cli.Command) {
 		command.HideHelpCommand = true
 		command.OnUsageError = wrongUsage
 		command.CustomHelpTemplate = commandHelp
+		withDebug(command)
 		if len(command.Subcommands) > 0 {
 			command.CustomHelpTemplate = groupHelp
 			command.Action = func(c *cli.Context) error { return noCommand(c, c.Command.HelpName) }

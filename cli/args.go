@@ -25,7 +25,7 @@ func flagsFirst(app *cli.App, args []string) []string {
 		commands = command.Subcommands
 		at++
 	}
-	if command == nil || len(command.Subcommands) > 0 {
+	if command == nil || len(command.Subcommands) > 0 || command.SkipFlagParsing {
 		return args
 	}
 	flags, rest := splitFlags(command, args[at:])

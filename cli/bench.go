@@ -2,6 +2,7 @@ package cli
 
 import (
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -18,15 +19,14 @@ func benchCommand() *cli.Command {
 		Name:      "bench",
 		Usage:     "measure a model's speed on generated images",
 		UsageText: "residual bench --model models/resnet50 --train --predict",
-		Flags: []cli.Flag{
+		Flags: slices.Concat([]cli.Flag{
 			modelFlag,
 			&cli.BoolFlag{Name: "train", Usage: "measure training steps"},
 			&cli.BoolFlag{Name: "predict", Usage: "measure predictions, and the latency of one image"},
 			&cli.IntFlag{Name: batchSizeFlag.Name, Usage: batchSizeFlag.Usage, Value: 16},
 			&cli.IntFlag{Name: stepsName, Usage: "measure `N` steps, after a warm-up of 3", Value: 10},
 			&cli.StringFlag{Name: profileName, Usage: "also write what each operation took, a timeline and a CPU profile into `DIR`"},
-			precisionFlag, threadsFlag, quietFlag, jsonFlag,
-		},
+		}, sessionFlags(), []cli.Flag{debugFlag, quietFlag, jsonFlag}),
 		Action: bench,
 	}
 }
@@ -72,7 +72,7 @@ func bench(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	model, err := info.Open(session)
+	model, err := openModel(c, info, session)
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func (b *bencher) run(c *cli.Context, session savedmodel.Options) error {
 
 // measurePeak keeps the best and the worst one of several.
 func (b *bencher) measurePeak(c *cli.Context, session savedmodel.Options) error {
-	peak, err := tfgo.MeasurePeak(c.Context, tfgo.Options{Threads: session.Threads, Precision: session.Precision}, peakTime)
+	peak, err := tfgo.MeasurePeak(c.Context, tfgo.Options{Threads: session.Threads, Precision: session.Precision, Target: session.Target}, peakTime)
 	if err != nil {
 		return err
 	}

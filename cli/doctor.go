@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,7 +22,8 @@ func doctorCommand() *cli.Command {
 		UsageText: "residual doctor",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "env", Usage: "print what a Go program needs to build with residual: eval \"$(residual doctor --env)\""},
-			jsonFlag,
+			&cli.StringFlag{Name: urlName, Usage: "only ask the server at `URL`, such as http://localhost:8501/readyz, whether it is well: exit code 0 if it answers 200"},
+			debugFlag, jsonFlag,
 		},
 		Action: doctor,
 	}
@@ -45,7 +47,10 @@ func doctor(c *cli.Context) error {
 	if c.Bool("env") {
 		return printEnvironment(c)
 	}
-	findings := examine()
+	if c.IsSet(urlName) {
+		return askServer(c, c.String(urlName))
+	}
+	findings := examine(c.Context)
 	if c.Bool(jsonFlag.Name) {
 		if err := printJSON(c, map[string]any{"findings": findings}); err != nil {
 			return err
@@ -59,7 +64,7 @@ func doctor(c *cli.Context) error {
 	return nil
 }
 
-func examine() []finding {
+func examine(ctx context.Context) []finding {
 	findings := []finding{
 		{Name: "residual", Value: fmt.Sprintf("%s, %s %s/%s", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)},
 		{Name: "graft", Value: moduleVersion(graftModule)},
@@ -71,7 +76,7 @@ func examine() []finding {
 		})
 	} else {
 		findings = append(findings, finding{Name: "C library", Value: fmt.Sprintf("TensorFlow %s, %s", library.Version, library.Path)})
-		findings = append(findings, examineHeaders(library), examineDevices())
+		findings = append(append(findings, examineHeaders(library)), examineDevices(ctx)...)
 	}
 	return append(findings, examinePython(), examineCPU())
 }
@@ -79,12 +84,11 @@ func examine() []finding {
 func findingsText(findings []finding) string {
 	var rows [][]string
 	for _, f := range findings {
-		if f.Problem == "" {
-			rows = append(rows, []string{f.Name, f.Value})
-			continue
-		}
 		const width = 80 - len("C library  ") // of a terminal
-		lines := wrap("problem: "+f.Problem, width)
+		lines := wrap(f.Value, width)
+		if f.Problem != "" {
+			lines = wrap("problem: "+f.Problem, width)
+		}
 		if f.Mend != "" {
 			lines = append(lines, wrap("mend it: "+f.Mend, width)...)
 		}
@@ -114,19 +118,6 @@ func examineHeaders(library tfgo.Library) finding {
 		return finding{Name: "C headers", Problem: err.Error(), Mend: "only needed to build Go programs: `pip install tensorflow-cpu`"}
 	}
 	return finding{Name: "C headers", Value: include}
-}
-
-func examineDevices() finding {
-	devices, err := tfgo.Devices()
-	if err != nil {
-		return finding{Name: "devices", Problem: err.Error(), Fatal: true}
-	}
-	var names []string
-	for _, d := range devices {
-		_, name, _ := strings.Cut(d.Name, "device:")
-		names = append(names, name)
-	}
-	return finding{Name: "devices", Value: strings.Join(names, ", ")}
 }
 
 // pythonVersions prints versions without importing TensorFlow, which takes

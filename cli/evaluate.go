@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/urfave/cli/v2"
@@ -20,12 +21,12 @@ func evaluateCommand() *cli.Command {
 		Name:      "evaluate",
 		Usage:     "measure a model on the test images",
 		UsageText: "residual evaluate --model runs/first --data cifar10",
-		Flags: []cli.Flag{
+		Flags: slices.Concat([]cli.Flag{
 			modelFlag, dataFlag,
 			&cli.StringFlag{Name: "out", Usage: "the folder for confusion.png: `DIR`", DefaultText: "the run's plots, if --model is a run directory"},
 			recipeDefault(batchSizeFlag),
-			limitFlag, precisionFlag, threadsFlag, quietFlag, jsonFlag,
-		},
+			limitFlag,
+		}, sessionFlags(), []cli.Flag{debugFlag, quietFlag, jsonFlag}),
 		Action: evaluate,
 	}
 }
@@ -52,7 +53,7 @@ func evaluate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	model, err := info.Open(session)
+	model, err := openModel(c, info, session)
 	if err != nil {
 		return err
 	}

@@ -2,13 +2,9 @@ package cli
 
 import (
 	"math"
-	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
-
-	"github.com/residual-go/residual/savedmodel"
-	"github.com/residual-go/residual/tfgo"
 )
 
 // The flags that mean the same in every command.
@@ -19,8 +15,6 @@ var (
 	batchSizeFlag = &cli.IntFlag{Name: "batch-size", Usage: "images in a batch: `N`"}
 	limitFlag     = &cli.IntFlag{Name: "limit", Usage: "use only `N` examples a split, spread evenly over the classes", DefaultText: "all"}
 	seedFlag      = &cli.Int64Flag{Name: "seed", Usage: "a run is a function of its seed `N`"}
-	threadsFlag   = &cli.IntFlag{Name: "threads", Usage: "compute with `N` threads; results depend on it in the last bits", DefaultText: "one for each core"}
-	precisionFlag = &cli.StringFlag{Name: "precision", Usage: "`P` is float32, bfloat16, or auto: what is faster on this machine", Value: string(tfgo.Float32)}
 
 	jsonFlag  = &cli.BoolFlag{Name: "json", Usage: "print one JSON object as the last line"}
 	quietFlag = &cli.BoolFlag{Name: "quiet", Usage: "print nothing but errors and results"}
@@ -77,26 +71,4 @@ func positiveFloat(c *cli.Context, name string) error {
 		return usagef(c, "--%s must be a positive number, not %g", name, value)
 	}
 	return nil
-}
-
-// autoPrecision is the --precision that stands for the fastest one.
-const autoPrecision = "auto"
-
-// sessionOptions reads --threads and --precision.
-func sessionOptions(c *cli.Context) (savedmodel.Options, error) {
-	if err := positive(c, threadsFlag.Name); err != nil {
-		return savedmodel.Options{}, err
-	}
-	precision := tfgo.Precision(c.String(precisionFlag.Name))
-	switch fastest, why := tfgo.FastestPrecision(); {
-	case precision == autoPrecision:
-		precision = fastest
-		note(c, "precision is %s: %s", precision, why)
-	case precision == tfgo.BFloat16 && fastest != precision:
-		note(c, "bfloat16 is slower than %s here: %s", fastest, why)
-	}
-	if !slices.Contains(tfgo.Precisions, precision) {
-		return savedmodel.Options{}, usagef(c, "--precision must be %s or one of %v, not %q", autoPrecision, tfgo.Precisions, precision)
-	}
-	return savedmodel.Options{Threads: c.Int(threadsFlag.Name), Precision: precision}, nil
 }

@@ -167,7 +167,7 @@ func (r runConfig) hparams(model string) map[string]any {
 		"model": model, "recipe": r.Recipe, "loss": r.Loss, "data": r.Data, "epochs": r.Epochs, "batch_size": r.BatchSize, "learning_rate": r.LearningRate,
 		"accumulate": r.Accumulate, "upsample_schedule": (*factors)(&r.UpsampleSchedule).String(),
 		"schedule": r.Schedule, "warmup": r.Warmup, "plateau": r.Plateau, "early_stopping": r.EarlyStopping, "validation_split": r.ValidationSplit,
-		"shuffle": r.Shuffle, "seed": r.Seed, "limit": r.Limit, "precision": r.Precision,
+		"shuffle": r.Shuffle, "drop_last": r.DropLast, "seed": r.Seed, "limit": r.Limit, "precision": r.Precision,
 	}
 }
 

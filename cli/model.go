@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -31,6 +32,21 @@ func inspectModel(c *cli.Context, signatures ...string) (*savedmodel.Info, saved
 	}
 	session.Signatures = signatures
 	return info, session, needSignatures(info, signatures...)
+}
+
+// ownModel is the model that was installed with the program, which train takes where
+// no other is named: as in images and archives of residual.
+func ownModel() (string, bool) {
+	program, err := os.Executable()
+	if err != nil {
+		return "", false
+	}
+	if real, err := filepath.EvalSymlinks(program); err == nil {
+		program = real
+	}
+	dir := filepath.Join(filepath.Dir(filepath.Dir(program)), "share", "residual", "model")
+	_, err = os.Stat(dir)
+	return dir, err == nil
 }
 
 // inspectArgument looks at the model that --model or the one argument names.

@@ -14,7 +14,7 @@ import (
 func TestAutomaticPrecision(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	small := modeltest.Dir(t, modeltest.Small)
-	want, why := tfgo.FastestPrecision()
+	want, why := tfgo.FastestPrecision(tfgo.Target{})
 	o := run("train", "--model", small, "--data", "synthetic", "--limit", "20", "--epochs", "1", "--out", dir, "--precision", "auto")
 	if said := "precision is " + string(want) + ": " + why + "\n"; o.code != 0 || !strings.Contains(o.stderr, said) {
 		t.Errorf("exit code %d: %s", o.code, o.stderr)

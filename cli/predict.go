@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/urfave/cli/v2"
@@ -16,11 +17,10 @@ func predictCommand() *cli.Command {
 		Usage:     "say what is on images",
 		UsageText: "residual predict --model runs/first cat.jpg dog.png",
 		ArgsUsage: "IMAGE...",
-		Flags: []cli.Flag{
+		Flags: slices.Concat([]cli.Flag{
 			modelFlag,
 			&cli.IntFlag{Name: topName, Usage: "the `K` most probable classes", Value: 5},
-			precisionFlag, threadsFlag, quietFlag, jsonFlag,
-		},
+		}, sessionFlags(), []cli.Flag{debugFlag, quietFlag, jsonFlag}),
 		Action: predict,
 	}
 }
@@ -47,7 +47,7 @@ func predict(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	model, err := info.Open(session)
+	model, err := openModel(c, info, session)
 	if err != nil {
 		return err
 	}

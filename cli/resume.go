@@ -48,7 +48,11 @@ func findSite(c *cli.Context) (*site, error) {
 		if mode != startOnly {
 			return nil, usagef(c, "--%s needs --out: the run directory to go on in", resumeName)
 		}
-		s.dir = defaultRun(c.String(modelFlag.Name))
+		model := c.String(modelFlag.Name)
+		if model == "" {
+			model, _ = ownModel()
+		}
+		s.dir = defaultRun(model)
 		return s, nil
 	}
 	state, err := s.dir.progress()

@@ -38,11 +38,14 @@ type runConfig struct {
 	EarlyStopping    int               `json:"early_stopping"`   // epochs; 0 is never
 	ValidationSplit  float64           `json:"validation_split"` // of the training data
 	Shuffle          bool              `json:"shuffle"`
+	DropLast         bool              `json:"drop_last,omitempty"`
 	Freeze           string            `json:"freeze,omitempty"` // the part of the model that is left as it is
 	Seed             int64             `json:"seed"`
 	Limit            int               `json:"limit"` // 0 is no limit
 	Precision        string            `json:"precision"`
 	Threads          int               `json:"threads"`
+	Device           string            `json:"device,omitempty"` // as --device was given; "" is auto
+	XLA              bool              `json:"xla,omitempty"`
 	CheckpointEvery  string            `json:"checkpoint_every"`  // steps, or a time such as 10m
 	Keep             int               `json:"keep"`              // checkpoints
 	Log              []string          `json:"log"`               // who the run was written for
@@ -92,11 +95,14 @@ func (t *training) config(c *cli.Context) runConfig {
 		EarlyStopping:    c.Int(earlyStoppingName),
 		ValidationSplit:  c.Float64(validationSplitName),
 		Shuffle:          !t.options.NoShuffle,
+		DropLast:         t.options.DropLast,
 		Freeze:           c.String(freezeName),
 		Seed:             t.options.Seed,
 		Limit:            c.Int(limitFlag.Name),
 		Precision:        string(t.session.Precision),
 		Threads:          t.session.Threads,
+		Device:           t.session.Target.Device,
+		XLA:              t.session.Target.XLA,
 		CheckpointEvery:  intervalOf(c).String(),
 		Keep:             t.options.Checkpoints.Keep,
 		Log:              t.logs.names,

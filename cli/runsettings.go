@@ -59,9 +59,12 @@ func (r runConfig) settings() []setting {
 		{freezeName, r.Freeze, false},
 		{limitFlag.Name, count(r.Limit), false},
 		{noShuffleName, strconv.FormatBool(!r.Shuffle), true},
+		{dropLastName, strconv.FormatBool(r.DropLast), true},
 		{seedFlag.Name, strconv.FormatInt(r.Seed, 10), true},
 		{precisionFlag.Name, r.Precision, true},
 		{threadsFlag.Name, strconv.Itoa(r.Threads), true},
+		{deviceFlag.Name, r.Device, false}, // a run may go on elsewhere
+		{xlaFlag.Name, strconv.FormatBool(r.XLA), true},
 		{checkpointEveryName, r.CheckpointEvery, false},
 		{keepName, strconv.Itoa(r.Keep), false},
 		{logName, strings.Join(r.Log, ","), false},
@@ -143,7 +146,11 @@ func (r runConfig) given(c *cli.Context) changes {
 			is = strconv.FormatFloat(x, 'g', -1, 64)
 		}
 		if s.flag == precisionFlag.Name && is == autoPrecision {
-			fastest, _ := tfgo.FastestPrecision()
+			target, err := targetOf(c)
+			if err != nil {
+				continue // what is wrong with it is said later
+			}
+			fastest, _ := tfgo.FastestPrecision(target)
 			is = string(fastest)
 		}
 		if was := s.text(); was != is {
@@ -164,7 +171,7 @@ func (r runConfig) changedSince(step int) bool {
 func (r runConfig) owns(saved *pipeline.Saved) error {
 	want := pipeline.Settings{
 		Epochs: r.Epochs, BatchSize: r.BatchSize, Accumulate: r.Accumulate, UpsampleSchedule: r.UpsampleSchedule,
-		LearningRate: r.LearningRate, Seed: r.Seed, Shuffle: r.Shuffle,
+		LearningRate: r.LearningRate, Seed: r.Seed, Shuffle: r.Shuffle, DropLast: r.DropLast,
 	}
 	if !reflect.DeepEqual(saved.Settings, want) {
 		return fmt.Errorf("resume run: %s is of another run: its settings are %+v, those in config.json %+v", saved.Path, saved.Settings, want)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,7 +49,7 @@ func serveCommand() *cli.Command {
 		Name:      "serve",
 		Usage:     "answer requests over HTTP and gRPC, as TensorFlow Serving does",
 		UsageText: "residual serve --model runs/first",
-		Flags: []cli.Flag{
+		Flags: slices.Concat([]cli.Flag{
 			&cli.GenericFlag{Name: modelFlag.Name, Usage: "a SavedModel, a folder of numbered versions, or a run directory, also as NAME=`DIR`; may be given several times", Value: &texts{}},
 			&cli.StringFlag{Name: hostName, Usage: "the address `H` to listen on; 0.0.0.0 for all", Value: "127.0.0.1"},
 			&cli.IntFlag{Name: portName, Usage: "answer HTTP on port `N`; 0 for none", Value: 8501},
@@ -73,9 +74,8 @@ func serveCommand() *cli.Command {
 			&cli.StringFlag{Name: tlsCertName, Usage: "a certificate `FILE`, PEM, for HTTPS and gRPC"},
 			&cli.StringFlag{Name: tlsKeyName, Usage: "its key `FILE`, PEM"},
 			&cli.StringFlag{Name: logFormatName, Usage: "`F` is text or json", Value: "text"},
-			&cli.BoolFlag{Name: debugName, Usage: "log each request, and serve /debug/pprof"},
-			precisionFlag, threadsFlag, quietFlag, jsonFlag,
-		},
+			&cli.BoolFlag{Name: debugName, Usage: "log each request, show TensorFlow's log, and serve /debug/pprof"},
+		}, sessionFlags(), []cli.Flag{quietFlag, jsonFlag}),
 		Action: serve,
 	}
 }

@@ -199,6 +199,9 @@ func (s *serveSettings) open(dir string) (serving.Version, error) {
 	if err != nil {
 		return serving.Version{}, err
 	}
+	if why := whyOnCPU(model, s.session.Target); why != "" {
+		s.log.Warn("computing on the CPU", "why", why)
+	}
 	return serving.Version{Model: model, Classes: info.Metadata.Classes, Close: model.Close}, nil
 }
 

@@ -30,8 +30,9 @@ func trainCommand() *cli.Command {
 			&cli.IntFlag{Name: accumulateName, Usage: "update the weights after `N` batches, by their mean gradient; BatchNorm sees each by itself", Value: 1},
 			&cli.Float64Flag{Name: learningRateName, Usage: "the step size `RATE`", DefaultText: "the recipe's"},
 			&cli.BoolFlag{Name: noShuffleName, Usage: "keep path order in every epoch"},
-			freezeFlag, seedFlag, limitFlag, precisionFlag, threadsFlag,
-		}, courseFlags(), checkpointFlags(), logFlags(), []cli.Flag{quietFlag, jsonFlag}),
+			&cli.BoolFlag{Name: dropLastName, Usage: "leave out an epoch's last step where it has fewer images than the others"},
+			freezeFlag, seedFlag, limitFlag,
+		}, courseFlags(), checkpointFlags(), logFlags(), sessionFlags(), []cli.Flag{debugFlag, quietFlag, jsonFlag}),
 		Action: train,
 	}
 }
@@ -78,7 +79,7 @@ func trainUntil(c *cli.Context) (err error) {
 		return t.reportFinished(c)
 	}
 	t.options.Checkpoints.Now = askedFor
-	model, err := t.info.Open(t.session)
+	model, err := openModel(c, t.info, t.session)
 	if err != nil {
 		return err
 	}
@@ -199,6 +200,12 @@ func planTraining(c *cli.Context) (_ *training, err error) {
 }
 
 func (t *training) plan(c *cli.Context) (err error) {
+	if dir, ok := ownModel(); ok && !c.IsSet(modelFlag.Name) {
+		note(c, "the model is the one that came with the program: %s", dir)
+		if err := c.Set(modelFlag.Name, dir); err != nil {
+			return err
+		}
+	}
 	if err := needFlag(c, modelFlag, dataFlag); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ const (
 	epochsName           = "epochs"
 	learningRateName     = "learning-rate"
 	noShuffleName        = "no-shuffle"
+	dropLastName         = "drop-last"
 	resumeName           = "resume"
 	overrideName         = "override"
 	checkpointEveryName  = "checkpoint-every"
@@ -118,6 +119,7 @@ func (t *training) fitOptions(c *cli.Context) pipeline.Options {
 		LearningRate: defaults.LearningRate,
 		Accumulate:   c.Int(accumulateName),
 		NoShuffle:    c.Bool(noShuffleName) || t.info.RawMetadata != nil && !defaults.Shuffle,
+		DropLast:     c.Bool(dropLastName),
 		Seed:         c.Int64(seedFlag.Name),
 		Test:         t.data.Test,
 		Validation:   t.validation,

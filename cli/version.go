@@ -1,25 +1,47 @@
 package cli
 
 import (
+	"cmp"
+	"fmt"
+	"runtime"
 	"runtime/debug"
 	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/residual-go/residual/tfgo"
 )
 
 // Version is that of the program.
 const Version = "0.1.0"
 
+// commit is set by builds that do not see the repository: go build -ldflags
+// "-X github.com/residual-go/residual/cli.commit=…".
+var commit string
+
 // version adds the commit, where the build recorded one.
 func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return Version
-	}
-	for _, setting := range info.Settings {
-		if setting.Key == "vcs.revision" {
-			return Version + " (" + setting.Value[:min(12, len(setting.Value))] + ")"
+	found := commit
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, setting := range info.Settings {
+			if setting.Key == "vcs.revision" {
+				found = cmp.Or(found, setting.Value[:min(12, len(setting.Value))])
+			}
 		}
 	}
-	return Version
+	if found == "" {
+		return Version
+	}
+	return Version + " (" + found + ")"
+}
+
+// printVersion is what --version does.
+func printVersion(c *cli.Context) {
+	library := "no TensorFlow"
+	if found, err := tfgo.Load(); err == nil {
+		library = "TensorFlow " + found.Version
+	}
+	fmt.Fprintf(c.App.Writer, "%s version %s, %s, %s/%s\n", c.App.Name, version(), library, runtime.GOOS, runtime.GOARCH)
 }
 
 // graftModule is the Go module of the TensorFlow bindings.

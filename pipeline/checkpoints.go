@@ -89,6 +89,7 @@ type Settings struct {
 	LearningRate     float64 `json:"learning_rate"`
 	Seed             int64   `json:"seed"`
 	Shuffle          bool    `json:"shuffle"`
+	DropLast         bool    `json:"drop_last,omitempty"`
 }
 
 // Fingerprints tell what a run was made of from anything else. They are what
@@ -259,6 +260,7 @@ func (s State) Check(model Model, data Data, o Options) error {
 		{"the number of batches in a step", s.Settings.Accumulate, now.Accumulate},
 		{"the seed", s.Settings.Seed, now.Seed},
 		{"the shuffling", s.Settings.Shuffle, now.Shuffle},
+		{"whether the last short step is dropped", s.Settings.DropLast, now.DropLast},
 	} {
 		if part.was != part.is {
 			what := fmt.Sprintf("%s, which can change only between epochs (this is batch %d of epoch %d),", part.what, s.Batch, s.Epoch)
@@ -269,7 +271,7 @@ func (s State) Check(model Model, data Data, o Options) error {
 }
 
 func (o Options) settings() Settings {
-	return Settings{o.Epochs, o.BatchSize, o.Accumulate, o.UpsampleSchedule, o.LearningRate, o.Seed, !o.NoShuffle}
+	return Settings{o.Epochs, o.BatchSize, o.Accumulate, o.UpsampleSchedule, o.LearningRate, o.Seed, !o.NoShuffle, o.DropLast}
 }
 
 func (o Options) fingerprints(model Model, data Data) Fingerprints {

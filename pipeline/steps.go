@@ -17,6 +17,7 @@ import (
 type Options struct {
 	Epochs       int        // 0 means 3
 	BatchSize    int        // 0 means 64; the last batch of an epoch may be shorter
+	DropLast     bool       // leave out the last step of an epoch where it has fewer examples than the others
 	Accumulate   int        // batches whose mean gradient makes a step; 0 means 1, see AccumulateSignature
 	LearningRate float64    // 0 means 0.01
 	Schedules    []Schedule // what the learning rate is multiplied by in each step; none means nothing
@@ -168,6 +169,9 @@ func newTrainer(model Model, data Data, o Options) (*trainer, error) {
 	if o.Signature() == AccumulateSignature {
 		feeds = append(feeds, microBatchSizeInput, UpsampleInput)
 	}
+	if o.DropLast && data.Len() < o.stepSize() {
+		return nil, fmt.Errorf("train model: without the last short step nothing is left of %d examples, a step has %d", data.Len(), o.stepSize())
+	}
 	sig, err := signature(model, o.Signature(), feeds, []string{lossOutput, correctOutput})
 	if err != nil {
 		return nil, err
@@ -182,7 +186,13 @@ func newTrainer(model Model, data Data, o Options) (*trainer, error) {
 	return t, nil
 }
 
-func (t *trainer) batches() int { return dataset.BatchCount(t.data.Len(), t.options.stepSize()) }
+// batches is how many steps an epoch has.
+func (t *trainer) batches() int {
+	if t.options.DropLast {
+		return t.data.Len() / t.options.stepSize()
+	}
+	return dataset.BatchCount(t.data.Len(), t.options.stepSize())
+}
 
 // epoch yields the steps of one pass over the data that are still to be done. A
 // cancelled context is always yielded as an error, so that it cannot look like a
@@ -199,6 +209,9 @@ func (t *trainer) epoch(ctx context.Context, number int) iter.Seq2[Step, error] 
 		for batch, err := range t.data.Batches(ctx, order) {
 			if err == nil {
 				err = ctx.Err()
+			}
+			if err == nil && t.at.batch == t.batches() {
+				break // the last one is dropped
 			}
 			if err != nil {
 				yield(Step{}, err)

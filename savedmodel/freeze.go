@@ -145,7 +145,7 @@ func (m *Model) freeze(ctx context.Context, s signature) (*function, error) {
 	for i, output := range s.public.Outputs {
 		f.outputs[output.Name] = graph.Outputs[i]
 	}
-	f.session, err = tfgo.NewSession(graph.Def, tfgo.Options{Threads: m.options.Threads, Optimized: true})
+	f.session, err = tfgo.NewSession(graph.Def, tfgo.Options{Threads: m.options.Threads, Target: m.options.Target, Optimized: true})
 	if graph.Def = nil; size > largeGraph {
 		tfgo.FreeMemory() // several copies of the weights
 	}
@@ -161,19 +161,14 @@ func (m *Model) mayFreeze() error {
 	if m.options.Plain {
 		return errors.New("the model was opened to be called as it is")
 	}
-	return onlyCPUs()
-}
-
-// onlyCPUs is for what frozen graphs are made of: operations for CPUs.
-var onlyCPUs = sync.OnceValue(func() error {
-	devices, err := tfgo.Devices()
-	for _, d := range devices {
-		if d.Type != "CPU" {
-			return fmt.Errorf("frozen graphs are for CPUs, and there is %s", d.Name)
-		}
+	if m.onGPU { // the operations that they are made of are for CPUs
+		return errors.New("frozen graphs are for CPUs, and a GPU computes")
 	}
-	return err
-})
+	if m.options.Target.XLA {
+		return errors.New("XLA compiles the graph as it is")
+	}
+	return nil
+}
 
 var (
 	fuses         = sync.OnceValue(func() bool { return tfgo.OneDNN() && frozen.Fuses(runOnce) })
@@ -185,7 +180,7 @@ var (
 
 // runOnce computes tensors of a graph without inputs.
 func runOnce(graph []byte, fetches []string) ([]tensor.Tensor, error) {
-	session, err := tfgo.NewSession(graph, tfgo.Options{Optimized: true})
+	session, err := tfgo.NewSession(graph, tfgo.Options{Target: tfgo.Target{Device: tfgo.CPUDevice}, Optimized: true})
 	if err != nil {
 		return nil, err
 	}

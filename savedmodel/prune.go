@@ -47,7 +47,7 @@ func loadFrom(dir string, o Options) (*tfgo.Session, error) {
 		return nil, fmt.Errorf("open model: %w", err)
 	}
 	defer done()
-	return tfgo.LoadSavedModel(dir, tfgo.Options{Threads: o.Threads, Precision: o.Precision})
+	return tfgo.LoadSavedModel(dir, tfgo.Options{Threads: o.Threads, Precision: o.Precision, Target: o.Target})
 }
 
 func (i *Info) hasOthers(signatures []string) bool {

@@ -40,6 +40,8 @@ type Options struct {
 	// Precision is that of convolutions and matrix products; variables stay
 	// float32. The zero value is float32.
 	Precision tfgo.Precision
+	// Target is what computes. The zero value is a GPU where TensorFlow can use one.
+	Target tfgo.Target
 	// Plain lets every function run as it is in the file. Otherwise those that
 	// change nothing are made faster when they are called on a CPU, see Model.Call.
 	Plain bool
@@ -57,6 +59,7 @@ type Model struct {
 	info    *Info
 	session *tfgo.Session
 	options Options
+	onGPU   bool
 	freezer freezer
 }
 
@@ -80,11 +83,18 @@ func (i *Info) Open(o Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Model{info: i, session: session, options: o}, nil
+	onGPU, err := session.OnGPU()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open model: %w", err), session.Close())
+	}
+	return &Model{info: i, session: session, options: o, onGPU: onGPU}, nil
 }
 
 // Close frees the model's memory.
 func (m *Model) Close() error { return errors.Join(m.thaw(), m.session.Close()) }
+
+// OnGPU tells whether a GPU computes the model.
+func (m *Model) OnGPU() bool { return m.onGPU }
 
 // Info returns what the model's files say.
 func (m *Model) Info() *Info { return m.info }

@@ -2,8 +2,7 @@ package tfgo
 
 import (
 	"fmt"
-
-	tf "github.com/wamuir/graft/tensorflow"
+	"slices"
 )
 
 // Device is what TensorFlow can compute on.
@@ -13,21 +12,19 @@ type Device struct {
 	Memory int64  // bytes that TensorFlow will use at most
 }
 
-// Devices lists the devices of this process.
-func Devices() ([]Device, error) {
-	if _, err := Load(); err != nil {
-		return nil, err
-	}
-	var session *tf.Session
-	err := startingThreads(func() (err error) {
-		session, err = tf.NewSession(tf.NewGraph(), nil)
-		return err
-	})
+// Devices lists the devices that a session for the target can use.
+func Devices(t Target) ([]Device, error) {
+	session, err := NewSession(nil, Options{Target: t})
 	if err != nil {
 		return nil, fmt.Errorf("list devices: %w", err)
 	}
 	defer session.Close()
-	found, err := session.ListDevices()
+	return session.Devices()
+}
+
+// Devices lists the devices that the session can use.
+func (s *Session) Devices() ([]Device, error) {
+	found, err := s.session.ListDevices()
 	if err != nil {
 		return nil, fmt.Errorf("list devices: %w", err)
 	}
@@ -36,4 +33,23 @@ func Devices() ([]Device, error) {
 		devices[i] = Device{Name: d.Name, Type: d.Type, Memory: d.MemoryLimitBytes}
 	}
 	return devices, nil
+}
+
+// OnGPU tells whether the session can use a GPU.
+func (s *Session) OnGPU() (bool, error) {
+	devices, err := s.Devices()
+	return slices.ContainsFunc(devices, isGPU), err
+}
+
+func isGPU(d Device) bool { return d.Type == "GPU" }
+
+// checkTarget returns an error if the session has no GPU and must have one.
+func (s *Session) checkTarget(t Target) error {
+	if !t.NeedsGPU() {
+		return nil
+	}
+	if there, err := s.OnGPU(); err != nil || there {
+		return err
+	}
+	return fmt.Errorf("%w: %s", ErrNoGPU, WhyNoGPU())
 }

@@ -38,8 +38,8 @@ type Library struct {
 var libraryNames = []string{"libtensorflow_cc.so.2", "libtensorflow.so.2", "libtensorflow.so"}
 
 // Load loads TensorFlow's C library, once a process. It looks at
-// RESIDUAL_TENSORFLOW, beside the program (../lib), in the checkout's .venv
-// (../.venv), then on the loader's path. Everything in this package that needs
+// RESIDUAL_TENSORFLOW, beside the program (../lib/residual/tensorflow, where it is
+// installed, and ../lib), in the checkout's .venv (../.venv), then on the loader's path. Everything in this package that needs
 // the library calls it.
 func Load() (Library, error) { return load() }
 
@@ -124,7 +124,7 @@ func besideProgram() []string {
 		program = real
 	}
 	root := filepath.Dir(filepath.Dir(program))
-	return []string{filepath.Join(root, "lib"), filepath.Join(root, ".venv")}
+	return []string{filepath.Join(root, "lib", "residual"), filepath.Join(root, "lib"), filepath.Join(root, ".venv")}
 }
 
 // libraryAt finds the library at path: the file itself, or in a folder that

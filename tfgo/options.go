@@ -17,6 +17,8 @@ type Options struct {
 	// Precision is that of convolutions and matrix products; variables stay
 	// float32. The zero value is Float32.
 	Precision Precision
+	// Target is what computes.
+	Target Target
 	// Optimized says that the graph needs no rewriting but the fusion of
 	// operations: TensorFlow's other passes copy large constants again and again.
 	Optimized bool
@@ -34,11 +36,16 @@ func (o Options) config() ([]byte, error) {
 		IntraOpParallelismThreads: int32(o.Threads),
 		InterOpParallelismThreads: int32(o.Threads),
 		AllowSoftPlacement:        true,
-		GpuOptions:                &configpb.GPUOptions{AllowGrowth: true},
 		GraphOptions:              &configpb.GraphOptions{RewriteOptions: rewrite},
 	}
+	if err := o.Target.configure(config); err != nil {
+		return nil, err
+	}
+	if o.Target.Device != CPUDevice {
+		allowTF32(o.Precision == TF32)
+	}
 	switch o.Precision {
-	case "", Float32:
+	case "", Float32, TF32:
 	case BFloat16:
 		rewrite.AutoMixedPrecisionOnednnBfloat16 = configpb.RewriterConfig_ON
 	default:

@@ -22,16 +22,29 @@ type Peak struct {
 }
 
 // peakSides are large enough to keep all cores busy, and small enough to be
-// multiplied several times a second by two of them.
-var peakSides = []int{1024, 2048}
+// multiplied several times a second by two of them; gpuPeakSides the same of a GPU.
+var (
+	peakSides    = []int{1024, 2048}
+	gpuPeakSides = []int{4096, 8192}
+)
 
 // MeasurePeak multiplies matrices, in the options' precision and by their
 // threads, for about so long, and tells of the fastest product. A model's
 // convolutions are products too: no model comes beyond it by much.
 func MeasurePeak(ctx context.Context, o Options, duration time.Duration) (Peak, error) {
+	return MeasurePeakOn(ctx, Device{}, o, duration)
+}
+
+// MeasurePeakOn does so on one of the devices that there are for the options; the
+// zero value stands for the one that TensorFlow chooses.
+func MeasurePeakOn(ctx context.Context, device Device, o Options, duration time.Duration) (Peak, error) {
+	sides := peakSides
+	if device.Type == "GPU" || device.Type == "" && o.Target.findsGPU() {
+		sides = gpuPeakSides
+	}
 	var best Peak
-	for _, side := range peakSides {
-		took, err := timeProduct(ctx, o, side, duration/time.Duration(len(peakSides)))
+	for _, side := range sides {
+		took, err := timeProduct(ctx, device, o, side, duration/time.Duration(len(sides)))
 		if err != nil {
 			return Peak{}, fmt.Errorf("measure peak: %w", err)
 		}
@@ -44,13 +57,16 @@ func MeasurePeak(ctx context.Context, o Options, duration time.Duration) (Peak, 
 }
 
 // timeProduct returns the shortest time that a product of two matrices took.
-func timeProduct(ctx context.Context, o Options, side int, duration time.Duration) (time.Duration, error) {
-	graph, err := productGraph(side, o.Precision)
+func timeProduct(ctx context.Context, device Device, o Options, side int, duration time.Duration) (time.Duration, error) {
+	graph, err := productGraph(device, side, o.Precision)
 	if err != nil {
 		return 0, err
 	}
-	// Matrices that are bfloat16 themselves need no mixed precision.
-	session, err := NewSession(graph, Options{Threads: o.Threads, Optimized: true})
+	if o.Precision == BFloat16 { // matrices that are it themselves need no mixed precision
+		o.Precision = Float32
+	}
+	o.Optimized = true
+	session, err := NewSession(graph, o)
 	if err != nil {
 		return 0, err
 	}
@@ -83,7 +99,7 @@ func timeProduct(ctx context.Context, o Options, side int, duration time.Duratio
 // productGraph multiplies two variables, which TensorFlow cannot compute once and
 // for all as it does with constants, and which are not copied for each run as
 // what is fed is.
-func productGraph(side int, precision Precision) ([]byte, error) {
+func productGraph(device Device, side int, precision Precision) ([]byte, error) {
 	dtype := types_go_proto.DataType_DT_FLOAT
 	if precision == BFloat16 {
 		dtype = types_go_proto.DataType_DT_BFLOAT16
@@ -96,7 +112,7 @@ func productGraph(side int, precision Precision) ([]byte, error) {
 	}}}
 	g := &graph_go_proto.GraphDef{}
 	node := func(name, op string, with map[string]*attrs.AttrValue, inputs ...string) {
-		g.Node = append(g.Node, &node_def_go_proto.NodeDef{Name: name, Op: op, Attr: with, Input: inputs})
+		g.Node = append(g.Node, &node_def_go_proto.NodeDef{Name: name, Op: op, Attr: with, Input: inputs, Device: device.Name})
 	}
 	node("value", "Placeholder", map[string]*attrs.AttrValue{"dtype": typed(types_go_proto.DataType_DT_FLOAT), "shape": shape})
 	node("rounded", "Cast", map[string]*attrs.AttrValue{"SrcT": typed(types_go_proto.DataType_DT_FLOAT), "DstT": typed(dtype)}, "value")

@@ -12,15 +12,19 @@ type Precision string
 // The precisions that Options takes.
 const (
 	Float32  Precision = "float32"
+	TF32     Precision = "tf32"     // of GPUs: float32 whose products have 10 bits of fraction; float32 on a CPU
 	BFloat16 Precision = "bfloat16" // see FastestPrecision
 )
 
 // Precisions lists them.
-var Precisions = []Precision{Float32, BFloat16}
+var Precisions = []Precision{Float32, TF32, BFloat16}
 
-// FastestPrecision chooses by the processor, and says why. bfloat16 is faster
-// where there are instructions for it, and slower where there are none.
-func FastestPrecision() (chosen Precision, why string) {
+// FastestPrecision chooses by what computes, and says why. On a CPU bfloat16 is
+// faster where there are instructions for it, and slower where there are none.
+func FastestPrecision(t Target) (chosen Precision, why string) {
+	if t.findsGPU() {
+		return TF32, "GPUs multiply float32 faster so, where they can (compute capability 8.0 or more)"
+	}
 	return fastest(cpu.X86.HasAMXBF16, cpu.X86.HasAVX512BF16, os.Getenv(oneDNNVariable))
 }
 

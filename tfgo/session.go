@@ -3,6 +3,7 @@ package tfgo
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"runtime"
@@ -56,13 +57,17 @@ func LoadSavedModel(dir string, o Options) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load saved model %s: %w", dir, err)
 	}
-	return &Session{graph: model.Graph, session: model.Session}, nil
+	session := &Session{graph: model.Graph, session: model.Session}
+	if err := session.checkTarget(o.Target); err != nil {
+		return nil, errors.Join(fmt.Errorf("load saved model %s: %w", dir, err), session.Close())
+	}
+	return session, nil
 }
 
 var firstLoad sync.Once
 
-// NewSession opens a serialized GraphDef. Its variables, if it has any, have no
-// values yet.
+// NewSession opens a serialized GraphDef; nil is one without operations. Its
+// variables, if it has any, have no values yet.
 func NewSession(graph []byte, o Options) (*Session, error) {
 	if _, err := Load(); err != nil {
 		return nil, err
@@ -76,13 +81,21 @@ func NewSession(graph []byte, o Options) (*Session, error) {
 		session, err = openGraph(graph, config)
 		return err
 	})
-	return session, err
+	if err != nil {
+		return nil, err
+	}
+	if err := session.checkTarget(o.Target); err != nil {
+		return nil, errors.Join(fmt.Errorf("open session: %w", err), session.Close())
+	}
+	return session, nil
 }
 
 func openGraph(graph, config []byte) (*Session, error) {
 	g := tf.NewGraph()
-	if err := g.Import(graph, ""); err != nil {
-		return nil, fmt.Errorf("import graph: %w", &runError{err})
+	if len(graph) > 0 {
+		if err := g.Import(graph, ""); err != nil {
+			return nil, fmt.Errorf("import graph: %w", &runError{err})
+		}
 	}
 	session, err := tf.NewSession(g, &tf.SessionOptions{Config: config})
 	if err != nil {

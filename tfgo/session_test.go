@@ -145,7 +145,7 @@ func TestLoadSavedModelRefuses(t *testing.T) {
 
 func TestDevicesHasTheCPU(t *testing.T) {
 	modeltest.Dir(t, modeltest.Foreign)
-	devices, err := tfgo.Devices()
+	devices, err := tfgo.Devices(tfgo.Target{})
 	if err != nil || len(devices) == 0 || devices[0].Type != "CPU" {
 		t.Errorf("Devices() = %v, %v", devices, err)
 	}

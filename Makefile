@@ -4,6 +4,8 @@
 TF ?= 2.21.0
 # The Python that makes .venv: 3.11 to 3.13.
 PYTHON ?= python3
+# Where make install puts things; DESTDIR stands before it, for those who make packages.
+PREFIX ?= /usr/local
 
 export CGO_CFLAGS := -I$(CURDIR)/.venv/tensorflow/include
 
@@ -12,7 +14,7 @@ PURE := ./internal/... ./tfgo/tensor/... ./tfgo/trace/... ./pipeline/... ./saved
 NATIVE = $(filter-out $(shell go list $(PURE)),$(shell go list ./...))
 PY := .venv/bin/python
 
-.PHONY: help venv build quickstart test test-models test-serving race lint fmt golden bench bench-check bench-peers bench-serve soak fuzz clean
+.PHONY: help venv build quickstart test test-models test-serving race lint fmt golden bench bench-check bench-peers bench-serve soak fuzz test-gpu bench-gpu install dist dist-test docker docker-gpu docker-test docker-test-gpu lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -32,6 +34,7 @@ test-models: build
 test: build test-models race ## all tests, Go and Python
 	go test $(NATIVE)
 	cd examples/service && go test ./...
+	cd deploy && go test ./...
 	$(PY) -m pytest -q -n 2 --dist loadfile python_export
 
 race: venv ## the race detector on all that is pure Go
@@ -73,5 +76,37 @@ test-serving: build test-models ## 100 swaps under load, 10,000 clients that han
 fuzz: build ## each fuzz target for a minute
 	@scripts/fuzz.sh 60s
 
+install: build ## the program, TensorFlow's library, manual page and completions under PREFIX
+	@scripts/install.sh --program bin/residual --library "$$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+		--to "$(DESTDIR)$(PREFIX)"
+
+# On a machine without a GPU its tests are skipped; RESIDUAL_TEST_DEVICE=cpu shows that they themselves are right.
+test-gpu: build test-models ## what a GPU computes, against the CPU: float32, TF32, bfloat16, float16, with XLA and without
+	go test ./cli ./tfgo -count=1 -v -timeout 1h -run '^(TestGPU.*|TestModelsMoveBetweenDevices|TestXLA|TestDoctor)$$'
+
+bench-gpu: build ## images a second on a GPU in each precision, with XLA and without; RESIDUAL_BENCH_DEVICE=cpu tries it
+	@scripts/bench_gpu.sh
+
+dist: build ## an archive that runs on a bare Debian: dist/residual-VERSION-linux-amd64.tar.gz
+	@scripts/dist.sh models/resnet50
+
+dist-test: ## unpack it in a bare Debian and use it (root; debootstrap)
+	@scripts/dist_test.sh
+
+docker: ## the image residual:latest, for CPUs (docker, podman or buildah)
+	@scripts/docker.sh cpu
+
+docker-gpu: ## the image residual:gpu, for NVIDIA's GPUs
+	@scripts/docker.sh gpu
+
+docker-test: venv ## build the image with buildah and use it: train, kill, resume, serve (root; half an hour)
+	@scripts/docker_test.sh cpu
+
+docker-test-gpu: venv ## build the GPU image and look for its libraries (root; 25 GB free)
+	@scripts/docker_test.sh gpu
+
+lock: venv ## the wheels of the images, with hashes: deploy/docker
+	@scripts/lock.sh $(TF)
+
 clean: ## remove what was made, but for .venv
-	rm -rf bin build
+	rm -rf bin build dist

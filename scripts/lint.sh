@@ -12,9 +12,11 @@ go vet ./...
 go tool staticcheck ./...
 go mod verify >/dev/null
 go mod tidy -diff
-# The example is a module of its own, which ./... does not reach.
+# Modules of their own, which ./... does not reach.
 staticcheck=$(go tool -n staticcheck)
-(cd examples/service && go vet ./... && "$staticcheck" ./... && go mod verify >/dev/null && go mod tidy -diff)
+for module in examples/service deploy; do
+	(cd "$module" && go vet ./... && "$staticcheck" ./... && go mod verify >/dev/null && go mod tidy -diff)
+done
 go test -run TestArrows ./cli
 .venv/bin/ruff check --quiet .
 .venv/bin/ruff format --check --quiet .

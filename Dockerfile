@@ -1,0 +1,103 @@
+# residual in a container: docker build -t residual . (CPU) and docker build --target gpu -t residual:gpu .
+#
+# Base images are pinned by version; pin them by digest with --build-arg DEBIAN=debian@sha256:… and so on.
+# Wheels are pinned with their hashes in deploy/docker (make lock), Go modules in go.sum.
+ARG PYTHON=python:3.11-slim-bookworm
+ARG GO=golang:1.26.8-bookworm
+ARG DEBIAN=debian:12.11-slim
+
+
+# The exporter: Keras and TensorFlow in Python. Hands over the model and the C library.
+FROM ${PYTHON} AS export
+RUN python3 -m venv /venv
+COPY deploy/docker/cpu.txt /build/
+RUN /venv/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --require-hashes -r /build/cpu.txt
+COPY python_export /build/python_export
+ARG RECIPE=keras
+ARG WEIGHTS=random
+ARG UPSAMPLE=7
+ARG CLASSES=10
+ARG SEED=0
+# More of export's options, such as --build-arg EXPORT_OPTIONS="--loss logits".
+ARG EXPORT_OPTIONS=
+# Ten classes are CIFAR-10's, by their names.
+RUN cd /build && options="--recipe $RECIPE --weights $WEIGHTS --seed $SEED" \
+	&& if [ "$RECIPE" = keras ]; then options="$options --upsample $UPSAMPLE"; fi \
+	&& if [ "$CLASSES" != 10 ]; then options="$options --classes $CLASSES"; fi \
+	&& /venv/bin/python -m python_export export --out /model $options $EXPORT_OPTIONS
+RUN mkdir /site && mv /venv/lib/python3*/site-packages/tensorflow /venv/lib/python3*/site-packages/tensorflow*.dist-info /site
+
+
+# NVIDIA's libraries and TensorFlow's C library that uses them, as wheels.
+FROM ${PYTHON} AS cuda
+RUN python3 -m venv /venv
+COPY deploy/docker/gpu.txt /build/
+RUN /venv/bin/pip install --quiet --no-cache-dir --no-compile --no-deps --disable-pip-version-check --require-hashes -r /build/gpu.txt
+RUN mkdir /site && mv /venv/lib/python3*/site-packages/tensorflow /venv/lib/python3*/site-packages/nvidia \
+	/venv/lib/python3*/site-packages/*.dist-info /site
+
+
+# The program. Needs TensorFlow's headers, and not yet its library.
+FROM ${GO} AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY --from=export /site/tensorflow/include /tensorflow/include
+COPY . .
+ARG COMMIT=
+RUN CGO_CFLAGS=-I/tensorflow/include go build -trimpath \
+		-ldflags "-s -w -X github.com/residual-go/residual/cli.commit=$COMMIT" -o /program/residual ./cli/residual \
+	&& scripts/install.sh --program /program/residual --to /out/usr/local
+
+
+# The libraries, without what only a debugger reads. /out has what an image gets.
+FROM build AS cpu-library
+COPY --from=export /site/ /site/
+RUN scripts/install.sh --library /site --to /out-library/usr/local
+
+FROM build AS gpu-library
+COPY --from=cuda /site/ /site/
+RUN scripts/install.sh --library /site --to /out-library/usr/local
+
+
+# What both images have.
+FROM ${DEBIAN} AS runtime
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+RUN install -d -o 10001 -g 10001 /data /runs
+COPY --from=export /model /usr/local/share/residual/model
+COPY --from=build /out/ /
+# CIFAR-10 and features are kept in /data, see --data.
+ENV XDG_CACHE_HOME=/data
+VOLUME /data /runs
+USER 10001:10001
+EXPOSE 8500 8501
+ENTRYPOINT ["residual"]
+CMD ["--help"]
+ARG COMMIT=
+LABEL org.opencontainers.image.title="residual" \
+	org.opencontainers.image.description="Train, evaluate and serve TensorFlow image classifiers; no Python" \
+	org.opencontainers.image.licenses="Apache-2.0" \
+	org.opencontainers.image.version="0.1.0" \
+	org.opencontainers.image.revision="${COMMIT}"
+
+
+FROM runtime AS gpu
+COPY --from=gpu-library /out-library/ /
+# For NVIDIA's container toolkit: compute, and nvidia-smi.
+ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+
+
+# What compose.yaml shows runs with.
+FROM ${PYTHON} AS tensorboard
+RUN python3 -m venv /venv
+COPY deploy/docker/tensorboard.txt /build/
+RUN /venv/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --require-hashes -r /build/tensorboard.txt
+USER 10001:10001
+EXPOSE 6006
+ENTRYPOINT ["/venv/bin/tensorboard", "--bind_all", "--logdir"]
+CMD ["/runs"]
+
+
+# The default.
+FROM runtime AS cpu
+COPY --from=cpu-library /out-library/ /

@@ -115,7 +115,7 @@ func headersOf(library tfgo.Library) (string, error) {
 func examineHeaders(library tfgo.Library) finding {
 	include, err := headersOf(library)
 	if err != nil {
-		return finding{Name: "C headers", Problem: err.Error(), Mend: "only needed to build Go programs: `pip install tensorflow-cpu`"}
+		return finding{Name: "C headers", Value: "none; only needed to build Go programs: `pip install tensorflow-cpu` has them"}
 	}
 	return finding{Name: "C headers", Value: include}
 }
@@ -135,6 +135,9 @@ func examinePython() finding {
 	const name = "Python"
 	mend := "only `residual export` needs it: run `make build` in a checkout"
 	python, _, err := findPython()
+	if _, inCheckout := checkout(); err != nil && !inCheckout && os.Getenv(pythonVariable) == "" {
+		return finding{Name: name, Value: "none; only `residual export` needs it: set " + pythonVariable + " to a Python that has the package python_export"}
+	}
 	if err != nil {
 		return finding{Name: name, Problem: err.Error(), Mend: mend}
 	}

@@ -12,6 +12,7 @@ target=$1
 work=$PWD/build/docker
 log=$work/log
 isolated=(--isolation chroot)
+commit=$(git describe --always --dirty --abbrev=12)
 
 step() { printf '\n== %s (%s)\n' "$*" "$(date +%T)"; }
 fail() {
@@ -68,7 +69,7 @@ build() { # build TARGET NAME BUILD-OPTION…
 	local stage=$1 name=$2
 	shift 2
 	buildah bud "${isolated[@]}" "${through[@]}" --pull-never --format docker --layers --target "$stage" \
-		--build-arg "COMMIT=$(git describe --always --dirty --abbrev=12)" --tag "$name" "$@" . >"$log/$stage" 2>&1 ||
+		--build-arg "COMMIT=$commit" --tag "$name" "$@" . >"$log/$stage" 2>&1 ||
 		{ tail -30 "$log/$stage" >&2; fail "stage $stage was not built: $log/$stage"; }
 }
 
@@ -143,7 +144,7 @@ ends() {
 
 step "doctor"
 run doctor
-(inside --version) | grep -q "$(git describe --always --abbrev=7)" || fail "--version does not say the commit"
+run --version | grep -qF "($commit)" || fail "--version does not say the commit"
 
 settings=(--data synthetic --limit 640 --batch-size 32 --epochs 2 --threads 1 --checkpoint-every 3 --quiet)
 

@@ -9,9 +9,9 @@ ARG DEBIAN=debian:12.11-slim
 
 # The exporter: Keras and TensorFlow in Python. Hands over the model and the C library.
 FROM ${PYTHON} AS export
-RUN python3 -m venv /venv
 COPY deploy/docker/cpu.txt /build/
-RUN /venv/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --require-hashes -r /build/cpu.txt
+RUN python3 -m venv /venv && /venv/bin/pip install --quiet --no-cache-dir --no-compile --disable-pip-version-check \
+	--require-hashes --target /site -r /build/cpu.txt
 COPY python_export /build/python_export
 ARG RECIPE=keras
 ARG WEIGHTS=random
@@ -24,17 +24,14 @@ ARG EXPORT_OPTIONS=
 RUN cd /build && options="--recipe $RECIPE --weights $WEIGHTS --seed $SEED" \
 	&& if [ "$RECIPE" = keras ]; then options="$options --upsample $UPSAMPLE"; fi \
 	&& if [ "$CLASSES" != 10 ]; then options="$options --classes $CLASSES"; fi \
-	&& /venv/bin/python -m python_export export --out /model $options $EXPORT_OPTIONS
-RUN mkdir /site && mv /venv/lib/python3*/site-packages/tensorflow /venv/lib/python3*/site-packages/tensorflow*.dist-info /site
+	&& PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/site python3 -m python_export export --out /model $options $EXPORT_OPTIONS
 
 
 # NVIDIA's libraries and TensorFlow's C library that uses them, as wheels.
 FROM ${PYTHON} AS cuda
-RUN python3 -m venv /venv
 COPY deploy/docker/gpu.txt /build/
-RUN /venv/bin/pip install --quiet --no-cache-dir --no-compile --no-deps --disable-pip-version-check --require-hashes -r /build/gpu.txt
-RUN mkdir /site && mv /venv/lib/python3*/site-packages/tensorflow /venv/lib/python3*/site-packages/nvidia \
-	/venv/lib/python3*/site-packages/*.dist-info /site
+RUN python3 -m venv /venv && /venv/bin/pip install --quiet --no-cache-dir --no-compile --no-deps --disable-pip-version-check \
+	--require-hashes --target /site -r /build/gpu.txt
 
 
 # The program. Needs TensorFlow's headers, and not yet its library.
@@ -52,12 +49,12 @@ RUN CGO_CFLAGS=-I/tensorflow/include go build -trimpath \
 
 # The libraries, without what only a debugger reads. /out has what an image gets.
 FROM build AS cpu-library
-COPY --from=export /site/ /site/
-RUN scripts/install.sh --library /site --to /out-library/usr/local
+RUN --mount=type=bind,from=export,source=/site,target=/site \
+	scripts/install.sh --library /site --to /out-library/usr/local
 
 FROM build AS gpu-library
-COPY --from=cuda /site/ /site/
-RUN scripts/install.sh --library /site --to /out-library/usr/local
+RUN --mount=type=bind,from=cuda,source=/site,target=/site \
+	scripts/install.sh --library /site --to /out-library/usr/local
 
 
 # What both images have.

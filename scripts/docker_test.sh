@@ -165,7 +165,7 @@ fi
 step "train: the model is the image's own"
 run train "${settings[@]}" --out /runs/whole
 step "train, killed and resumed, ended by SIGTERM and resumed"
-(inside train "${settings[@]}" --out /runs/parts --resume=auto) &
+(inside train "${settings[@]}" --out /runs/parts --resume=auto) 2>"$log/killed" &
 job=$!
 until [ -n "$(ls "$runs/parts/checkpoints" 2>/dev/null)" ]; do
 	kill -0 $job 2>/dev/null || fail "it ended before its first checkpoint"

@@ -92,7 +92,7 @@ func TestShellsComplete(t *testing.T) {
 			COMP_WORDS=(residual train --de); COMP_CWORD=2; _residual residual --de train; printf '%s\n' "${COMPREPLY[@]}"
 			COMP_WORDS=(residual train --device = g); COMP_CWORD=4; _residual residual g =; printf '%s\n' "${COMPREPLY[@]}"`,
 		"fish": `residual completion fish | source; complete -C "residual train --de"; complete -C "residual train --device g"`,
-		"zsh": `autoload -U compinit; compinit -u -d /dev/null; eval "$(residual completion zsh)"
+		"zsh": `autoload -U compinit; compinit -u -D; eval "$(residual completion zsh)"
 			_describe() { print -rl -- "${(@P)2}"; }
 			words=(residual train --de); CURRENT=3; _residual
 			words=(residual train --device g); CURRENT=4; _residual`,

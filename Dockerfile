@@ -30,8 +30,11 @@ RUN cd /build && options="--recipe $RECIPE --weights $WEIGHTS --seed $SEED" \
 # NVIDIA's libraries and TensorFlow's C library that uses them, as wheels.
 FROM ${PYTHON} AS cuda
 COPY deploy/docker/gpu.txt /build/
+# Less what only Python, or who builds with CUDA, needs.
 RUN python3 -m venv /venv && /venv/bin/pip install --quiet --no-cache-dir --no-compile --no-deps --disable-pip-version-check \
-	--require-hashes --target /site -r /build/gpu.txt
+		--require-hashes --target /site -r /build/gpu.txt \
+	&& find /site/tensorflow -mindepth 1 -maxdepth 1 ! -name 'lib*.so.2' ! -name '*NOTICES*' -exec rm -r {} + \
+	&& rm -r /site/nvidia/*/include && find /site -name '*.a' -delete
 
 
 # The program. Needs TensorFlow's headers, and not yet its library.

@@ -29,12 +29,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench import ROOT, cpu, cpu_flags
-from serve_table import summary, table
+from serve_table import middle_half, summary, table
 from servers import (
     CLASSES,
     CONTESTANTS,
     ENVIRONMENT,
     RESIDUAL,
+    Alone,
     Contestant,
     Question,
     Server,
@@ -152,6 +153,32 @@ def offline(work: Work) -> float:
     return json.loads(found)["predict"]["images_per_second"]
 
 
+def saturated(work: Work, turns: int) -> None:
+    """Prints what the server, kept busy by 64 connections, has of the model's speed alone, in short turns.
+
+    A machine whose speed changes from minute to minute changes both.
+    """
+    contestant, seconds, settle = CONTESTANTS[0], 12.0, 4.0
+    served: list[float] = []
+    with running(contestant, work) as server:
+        worker = Alone(*contestant.alone(work, work.max_batch), env=contestant.environment(work))
+        try:
+            worker.steps(3)
+            steps = max(1, round(seconds / worker.steps(3)))
+            alone = [work.max_batch / worker.steps(steps)]
+            for _ in range(turns):
+                found = load(server, contestant.question(), 64, seconds, settle)
+                served.append(found["requests_per_second"])
+                alone.append(work.max_batch / worker.steps(steps))
+                print(f"{served[-1]:.2f} : {alone[-1]:.2f}", file=sys.stderr, flush=True)
+        finally:
+            worker.stop()
+    # The model was measured before and after each time.
+    ratios = [2 * each / (a + b) for each, a, b in zip(served, alone, alone[1:], strict=False)]
+    low, middle, high = middle_half(ratios)
+    print(f"{work.model}, {turns} turns: {middle:.3f} ({low:.3f} to {high:.3f}) of the model alone")
+
+
 def agree(answers: dict[str, list[float]]) -> None:
     """Ends the program if two servers have other probabilities for the same image."""
     (first, ours), *others = answers.items()
@@ -213,12 +240,17 @@ def main() -> None:
     parser.add_argument(
         "--table", type=Path, metavar="FILE", help="measure nothing; print this file as a table"
     )
+    parser.add_argument("--saturated", type=int, metavar="TURNS", help="only full load, in short turns")
     options = parser.parse_args()
     if options.table:
         result = json.loads(options.table.read_text())
         print(f"{result['setting']}.\n\n{table(result)}", end="")
         return
     works = [work for work in WORKS if work.model in (options.model or names)]
+    if options.saturated:
+        for work in works:
+            saturated(work, options.saturated)
+        return
     if options.quick:
         works = [replace(w, seconds=w.seconds / 5, settle=w.settle / 20, steps=1) for w in works]
     run(works, options.rounds or (1 if options.quick else 5), options.json)

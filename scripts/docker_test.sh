@@ -26,7 +26,7 @@ for program in buildah debootstrap; do
 done
 mkdir -p "$work" "$log"
 free=$(df --output=avail -BG "$work" | tail -1 | tr -dc 0-9)
-need=$([ "$target" = gpu ] && echo 25 || echo 12)
+need=$([ "$target" = gpu ] && echo 35 || echo 12)
 [ "$free" -ge "$need" ] || fail "$free GB are free in $work, and $target needs $need"
 
 # What build steps need where a certificate authority of one's own stands between them and the registries.
@@ -65,10 +65,12 @@ base "$(arg PYTHON)" python3,python3-venv,ca-certificates true
 go=$(go env GOROOT)
 base "$(arg GO)" gcc,libc6-dev,binutils,ca-certificates,git "mkdir -p usr/local && cp -r '$go' usr/local/go"
 
+# Of the gpu target's gigabytes no layer is kept but those of the image.
+layers=$([ "$target" = gpu ] && echo --layers=false || echo --layers)
 build() { # build TARGET NAME BUILD-OPTION…
 	local stage=$1 name=$2
 	shift 2
-	buildah bud "${isolated[@]}" "${through[@]}" --pull-never --format docker --layers --target "$stage" \
+	buildah bud "${isolated[@]}" "${through[@]}" --pull-never --format docker "$layers" --target "$stage" \
 		--build-arg "COMMIT=$commit" --tag "$name" "$@" . >"$log/$stage" 2>&1 ||
 		{ tail -30 "$log/$stage" >&2; fail "stage $stage was not built: $log/$stage"; }
 }

@@ -175,6 +175,7 @@ def test_success_says_where_and_what(full):
         "parameters": {"total": 26_215_818, "trainable": 26_162_698, "non_trainable": 53_120},
         "signatures": signatures,
         "batch_norm": "fused",
+        "precision": "float32",
         "weights": "random",
         "keras": str(full.keras_file),
     }

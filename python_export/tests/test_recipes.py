@@ -97,6 +97,7 @@ def test_description_is_complete(full):
         "classes": ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
         "image": {"height": 32, "width": 32, "channels": 3},
         "upsample": 1,
+        "precision": "float32",
         "batch_norm": "fused",
         "preprocess": {"divide": 255.0, "mean": [0.0], "std": [1.0], "channels": "RGB", "size": None},
         "from_logits": False,

@@ -102,7 +102,7 @@ docker-gpu: ## the image residual:gpu, for NVIDIA's GPUs
 docker-test: venv ## build the image with buildah and use it: train, kill, resume, serve (root; half an hour)
 	@scripts/docker_test.sh cpu
 
-docker-test-gpu: venv ## build the GPU image and look for its libraries (root; 35 GB free)
+docker-test-gpu: venv ## build the GPU image and look for its libraries (root; 40 GB free)
 	@scripts/docker_test.sh gpu
 
 lock: venv ## the wheels of the images, with hashes: deploy/docker

@@ -30,7 +30,7 @@ func examineDevices(ctx context.Context) []finding {
 	}
 	findings = append(findings, examineDriver(), examineGPULibraries())
 	if len(gpus) == 0 {
-		return append(findings, finding{Name: "GPU", Problem: tfgo.WhyNoGPU()})
+		return append(findings, finding{Name: "GPU", Value: "none: " + tfgo.WhyNoGPU()})
 	}
 	for _, gpu := range gpus {
 		findings = append(findings, measureGPU(ctx, gpu))

@@ -26,7 +26,7 @@ for program in buildah debootstrap; do
 done
 mkdir -p "$work" "$log"
 free=$(df --output=avail -BG "$work" | tail -1 | tr -dc 0-9)
-need=$([ "$target" = gpu ] && echo 35 || echo 12)
+need=$([ "$target" = gpu ] && echo 40 || echo 12)
 [ "$free" -ge "$need" ] || fail "$free GB are free in $work, and $target needs $need"
 
 # What build steps need where a certificate authority of one's own stands between them and the registries.
@@ -155,6 +155,13 @@ if [ "$target" = gpu ]; then
 	missing=$(chroot "$root" /bin/sh -c 'for f in /usr/local/lib/residual/tensorflow/*.so*; do ldd "$f"; done' | grep "not found" || true)
 	[ -z "$missing" ] || fail "ldd does not find $missing"
 	run doctor --json | .venv/bin/python scripts/check_cuda.py
+	# doctor opens them by their paths; TensorFlow by their names, along its own run path.
+	paths=$(for f in "$root"/usr/local/lib/residual/tensorflow/*.so*; do readelf -d "$f"; done | grep RUNPATH | tr ':[]' '\n\n\n')
+	for folder in cuda_runtime cublas cufft cusolver cusparse cudnn nccl; do
+		grep -qxF "\$ORIGIN/../nvidia/$folder/lib" <<<"$paths" || fail "TensorFlow's library does not look into nvidia/$folder/lib"
+	done
+	[ -x "$root/usr/local/lib/residual/nvidia/cuda_nvcc/bin/ptxas" ] || fail "XLA's assembler, ptxas, is missing"
+	echo "each lies on TensorFlow's run path; ptxas is there"
 	step "Without a GPU it computes on the CPU, and says so"
 	said=$(run train "${settings[@]:0:8}" --limit 64 --epochs 1 --out /runs/cpu 2>&1 >/dev/null)
 	grep -q "computing on the CPU" <<<"$said" || fail "it does not say so: $said"

@@ -51,21 +51,25 @@ RUN CGO_CFLAGS=-I/tensorflow/include go build -trimpath \
 
 
 # The libraries, without what only a debugger reads. /out has what an image gets.
-FROM build AS cpu-library
+FROM ${GO} AS installer
+WORKDIR /src
+COPY LICENSE ./
+COPY scripts/install.sh scripts/licences.sh scripts/
+
+FROM installer AS cpu-library
 RUN --mount=type=bind,from=export,source=/site,target=/site \
 	scripts/install.sh --library /site --to /out-library/usr/local
 
-FROM build AS gpu-library
+FROM installer AS gpu-library
 RUN --mount=type=bind,from=cuda,source=/site,target=/site \
 	scripts/install.sh --library /site --to /out-library/usr/local
 
 
-# What both images have.
+# What both images have but the program. What changes seldom comes first.
 FROM ${DEBIAN} AS runtime
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 RUN install -d -o 10001 -g 10001 /data /runs
 COPY --from=export /model /usr/local/share/residual/model
-COPY --from=build /out/ /
 # CIFAR-10 and features are kept in /data, see --data.
 ENV XDG_CACHE_HOME=/data
 VOLUME /data /runs
@@ -73,25 +77,27 @@ USER 10001:10001
 EXPOSE 8500 8501
 ENTRYPOINT ["residual"]
 CMD ["--help"]
-ARG COMMIT=
 LABEL org.opencontainers.image.title="residual" \
 	org.opencontainers.image.description="Train, evaluate and serve TensorFlow image classifiers; no Python" \
 	org.opencontainers.image.licenses="Apache-2.0" \
-	org.opencontainers.image.version="0.1.0" \
-	org.opencontainers.image.revision="${COMMIT}"
+	org.opencontainers.image.version="0.1.0"
 
 
 FROM runtime AS gpu
 COPY --from=gpu-library /out-library/ /
+COPY --from=build /out/ /
 # For NVIDIA's container toolkit: compute, and nvidia-smi.
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+ARG COMMIT=
+# NVIDIA's libraries are under its own terms: /usr/local/share/doc/residual/licences.
+LABEL org.opencontainers.image.licenses="Apache-2.0 AND LicenseRef-NVIDIA-Proprietary" org.opencontainers.image.revision="${COMMIT}"
 
 
 # What compose.yaml shows runs with.
 FROM ${PYTHON} AS tensorboard
-RUN python3 -m venv /venv
 COPY deploy/docker/tensorboard.txt /build/
-RUN /venv/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --require-hashes -r /build/tensorboard.txt
+RUN python3 -m venv /venv \
+	&& /venv/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --require-hashes -r /build/tensorboard.txt
 USER 10001:10001
 EXPOSE 6006
 ENTRYPOINT ["/venv/bin/tensorboard", "--bind_all", "--logdir"]
@@ -101,3 +107,6 @@ CMD ["/runs"]
 # The default.
 FROM runtime AS cpu
 COPY --from=cpu-library /out-library/ /
+COPY --from=build /out/ /
+ARG COMMIT=
+LABEL org.opencontainers.image.revision="${COMMIT}"

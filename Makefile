@@ -80,7 +80,7 @@ install: build ## the program, TensorFlow's library, manual page and completions
 	@scripts/install.sh --program bin/residual --library "$$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
 		--to "$(DESTDIR)$(PREFIX)"
 
-# On a machine without a GPU its tests are skipped; RESIDUAL_TEST_DEVICE=cpu shows that they themselves are right.
+# On a machine without a GPU those that compare with one are skipped; RESIDUAL_TEST_DEVICE=cpu shows that they themselves are right.
 test-gpu: build test-models ## what a GPU computes, against the CPU: float32, TF32, bfloat16, float16, with XLA and without
 	go test ./cli ./tfgo -count=1 -v -timeout 1h -run '^(TestGPU.*|TestModelsMoveBetweenDevices|TestXLA|TestDoctor)$$'
 

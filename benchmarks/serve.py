@@ -55,7 +55,7 @@ CONNECTIONS = (1, 8, 64, 256)
 """Of the closed loops, and the last of the open one: as many as residual serve lets wait."""
 BUSY = 0.9
 """The open loop's rate, of what the last closed one has just reached."""
-MOST_BATCHES = 4
+SETTLING_BATCHES = 4
 """The time of so many batches, and the open loop has found its pace."""
 OFFLINE_BATCH = 64
 """Of residual bench."""
@@ -101,7 +101,7 @@ def measure(contestant: Contestant, work: Work) -> tuple[dict, list[float]]:
         most = CONNECTIONS[-1]
         rate = BUSY * turn["closed"][str(most)]["requests_per_second"]
         for kind, options in (("even", ["-even"]), ("open", [])):
-            wait = 1 + MOST_BATCHES * work.max_batch / rate
+            wait = 1 + SETTLING_BATCHES * work.max_batch / rate
             turn[kind] = load(server, question, most, 3 * work.seconds, wait, f"-rate={rate}", *options)
     turn["alone"] = alone(contestant, work)
     if contestant.own and work.profiled:

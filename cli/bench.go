@@ -84,7 +84,7 @@ func bench(c *cli.Context) error {
 			BatchSize: c.Int(batchSizeFlag.Name), Steps: c.Int(stepsName), Traces: profiles.traces(),
 		},
 		result: benchResult{
-			Model: info.Dir, Precision: string(session.Precision), BatchSize: c.Int(batchSizeFlag.Name),
+			Model: info.Dir, Precision: string(computedIn(info, session)), BatchSize: c.Int(batchSizeFlag.Name),
 			Steps: c.Int(stepsName), WarmUp: benchmark.WarmUp, Threads: c.Int(threadsFlag.Name), profiles: profiles,
 		},
 	}
@@ -95,6 +95,15 @@ func bench(c *cli.Context) error {
 		return err
 	}
 	return b.result.report(c)
+}
+
+// computedIn is what the model's layers compute in: their own precision, or what
+// --precision makes of float32.
+func computedIn(info *savedmodel.Info, session savedmodel.Options) tfgo.Precision {
+	if own := tfgo.Precision(info.Metadata.Precision); own != "" && own != tfgo.Float32 {
+		return own
+	}
+	return session.Precision
 }
 
 // bencher measures a model.
@@ -133,7 +142,7 @@ func (b *bencher) run(c *cli.Context, session savedmodel.Options) error {
 
 // measurePeak keeps the best and the worst one of several.
 func (b *bencher) measurePeak(c *cli.Context, session savedmodel.Options) error {
-	peak, err := tfgo.MeasurePeak(c.Context, tfgo.Options{Threads: session.Threads, Precision: session.Precision, Target: session.Target}, peakTime)
+	peak, err := tfgo.MeasurePeak(c.Context, tfgo.Options{Threads: session.Threads, Precision: computedIn(b.model.Info(), session), Target: session.Target}, peakTime)
 	if err != nil {
 		return err
 	}

@@ -90,10 +90,13 @@ func complete(app *cli.App, before []string, begun string) (candidates []candida
 	name, value, assigned := strings.Cut(begun, "=")
 	switch {
 	case flag != nil:
-		candidates, files = valuesOf(flag)
+		candidates, files = valuesOf(command, flag)
 	case assigned && strings.HasPrefix(begun, "--") && command != nil && flagNamed(command, name[2:]) != nil:
-		candidates, files = valuesOf(flagNamed(command, name[2:]))
-		begun = value
+		candidates, files = valuesOf(command, flagNamed(command, name[2:]))
+		files = files && value == "" // shells complete files that words begin with
+		for i := range candidates {
+			candidates[i].word = name + "=" + candidates[i].word
+		}
 	case strings.HasPrefix(begun, "-"):
 		candidates = flagsOf(app, command)
 	case len(commands) > 0:
@@ -138,35 +141,34 @@ func flagsOf(app *cli.App, command *cli.Command) []candidate {
 	return candidates
 }
 
-// valuesOf returns the words that a flag takes, and whether it takes files.
-func valuesOf(flag cli.Flag) (candidates []candidate, files bool) {
+// valuesOf returns the words that a command's flag takes, and whether it takes files.
+func valuesOf(command *cli.Command, flag cli.Flag) (candidates []candidate, files bool) {
 	name := flag.Names()[0]
-	for _, word := range flagWords()[name] {
+	words, ok := flagWords[command.Name+" "+name]
+	if !ok {
+		words = flagWords[name]
+	}
+	for _, word := range words {
 		candidates = append(candidates, candidate{word, ""})
 	}
 	return candidates, slices.Contains(fileFlags, name)
 }
 
-// flagWords are the words that flags take.
-func flagWords() map[string][]string {
-	precisions := []string{autoPrecision}
-	for _, p := range tfgo.Precisions {
-		precisions = append(precisions, string(p))
-	}
-	return map[string][]string{
-		dataFlag.Name:      {"cifar10", "synthetic"},
-		deviceFlag.Name:    {tfgo.AutoDevice, tfgo.CPUDevice, tfgo.GPUDevice},
-		gpuMemoryFlag.Name: {memoryGrowth},
-		precisionFlag.Name: precisions,
-		scheduleName:       scheduleNames,
-		logName:            logNames,
-		freezeName:         {frozenBackbone},
-		logFormatName:      {"text", "json"},
-		"recipe":           {"keras", "pytorch"},
-		"loss":             {"published", "logits"},
-		"weights":          {"random", "imagenet"},
-		"batch-norm":       {"fused", "keras"},
-	}
+// flagWords are the words that flags take, of a command before those of all.
+var flagWords = map[string][]string{
+	dataFlag.Name:                  {"cifar10", "synthetic"},
+	deviceFlag.Name:                {tfgo.AutoDevice, tfgo.CPUDevice, tfgo.GPUDevice},
+	gpuMemoryFlag.Name:             {memoryGrowth},
+	precisionFlag.Name:             {autoPrecision, string(tfgo.Float32), string(tfgo.TF32), string(tfgo.BFloat16)},
+	"export " + precisionFlag.Name: {"float32", "bfloat16", "float16"},
+	scheduleName:                   scheduleNames,
+	logName:                        logNames,
+	freezeName:                     {frozenBackbone},
+	logFormatName:                  {"text", "json"},
+	"recipe":                       {"keras", "pytorch"},
+	"loss":                         {"published", "logits"},
+	"weights":                      {"random", "imagenet"},
+	"batch-norm":                   {"fused", "keras"},
 }
 
 // fileFlags take files or folders.

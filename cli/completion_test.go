@@ -1,9 +1,11 @@
 package cli_test
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -34,7 +36,8 @@ func TestCompletion(t *testing.T) {
 		"flags behind a value":      {[]string{"train", "--data", "cifar10", "--ou"}, []string{"--out"}, nil},
 		"values":                    {[]string{"train", "--device", ""}, []string{"auto", "cpu", "gpu"}, []string{"."}},
 		"values that begin so":      {[]string{"train", "--precision", "b"}, []string{"bfloat16"}, []string{"float32"}},
-		"values behind =":           {[]string{"train", "--precision=f"}, []string{"float32"}, []string{"bfloat16"}},
+		"values behind =":           {[]string{"train", "--precision=f"}, []string{"--precision=float32"}, []string{"--precision=bfloat16"}},
+		"values of export alone":    {[]string{"export", "--precision", ""}, []string{"float16"}, []string{"auto", "tf32"}},
 		"values and files":          {[]string{"evaluate", "--data", ""}, []string{"cifar10", "synthetic", "."}, nil},
 		"files":                     {[]string{"predict", "--model", ""}, []string{"."}, []string{"train"}},
 		"files without a flag":      {[]string{"predict", "--model", "x", ""}, []string{"."}, nil},
@@ -89,13 +92,18 @@ func TestShellsComplete(t *testing.T) {
 	}
 	for shell, script := range map[string]string{
 		"bash": `eval "$(residual completion bash)"
-			COMP_WORDS=(residual train --de); COMP_CWORD=2; _residual residual --de train; printf '%s\n' "${COMPREPLY[@]}"
+			COMP_WORDS=(residual ""); COMP_CWORD=1; _residual residual "" residual; printf '%s\n' "${COMPREPLY[@]}"; echo "=="
+			COMP_WORDS=(residual train --de); COMP_CWORD=2; _residual residual --de train; printf '%s\n' "${COMPREPLY[@]}"; echo "=="
+			COMP_WORDS=(residual train --device g); COMP_CWORD=3; _residual residual g --device; printf '%s\n' "${COMPREPLY[@]}"; echo "=="
 			COMP_WORDS=(residual train --device = g); COMP_CWORD=4; _residual residual g =; printf '%s\n' "${COMPREPLY[@]}"`,
-		"fish": `residual completion fish | source; complete -C "residual train --de"; complete -C "residual train --device g"`,
+		"fish": `residual completion fish | source; complete -C "residual "; echo "=="; complete -C "residual train --de"; echo "=="
+			complete -C "residual train --device g"; echo "=="; complete -C "residual train --device=g"`,
 		"zsh": `autoload -U compinit; compinit -u -D; eval "$(residual completion zsh)"
 			_describe() { print -rl -- "${(@P)2}"; }
-			words=(residual train --de); CURRENT=3; _residual
-			words=(residual train --device g); CURRENT=4; _residual`,
+			words=(residual ""); CURRENT=2; _residual; echo "=="
+			words=(residual train --de); CURRENT=3; _residual; echo "=="
+			words=(residual train --device g); CURRENT=4; _residual; echo "=="
+			words=(residual train --device=g); CURRENT=3; _residual`,
 	} {
 		t.Run(shell, func(t *testing.T) {
 			if _, err := exec.LookPath(shell); err != nil {
@@ -103,9 +111,17 @@ func TestShellsComplete(t *testing.T) {
 			}
 			command := exec.Command(shell, "-c", script)
 			command.Env = []string{"PATH=" + folder + ":/usr/bin:/bin", "HOME=" + t.TempDir(), roleVariable + "=residual"}
-			out, err := command.CombinedOutput()
-			if err != nil || !strings.Contains(string(out), "--device") || !strings.Contains(string(out), "gpu") {
-				t.Errorf("%v: %s", err, out)
+			var stderr bytes.Buffer
+			command.Stderr = &stderr
+			out, err := command.Output()
+			if err != nil || stderr.Len() > 0 {
+				t.Fatalf("%v: %s%s", err, out, &stderr)
+			}
+			answers := strings.Split(string(out), "==\n")
+			for i, begins := range []string{"(?m)^evaluate\\b", "(?m)^--device\\b", "(?m)^gpu\\b", "(?m)^(--device=)?gpu\\b"} {
+				if len(answers) != 4 || !regexp.MustCompile(begins).MatchString(answers[i]) {
+					t.Errorf("answer %d has no line with %s:\n%s", i, begins, out)
+				}
 			}
 		})
 	}
@@ -117,7 +133,7 @@ func TestCompletionRefuses(t *testing.T) {
 	refused(t, run("completion", "bash", "zsh"), 2, "bash zsh")
 }
 
-// The manual has every command and flag that --help has, and man finds nothing wrong.
+// The manual has every command, flags among them, and groff finds nothing wrong.
 func TestManual(t *testing.T) {
 	page := must(t, "man").stdout
 	for _, command := range commands {

@@ -56,7 +56,8 @@ func TestXLA(t *testing.T) {
 			Steps int                    `json:"steps"`
 		}
 		// In a process of its own: TensorFlow reads once whether XLA is for CPUs, too.
-		o := finish(t, process(t, append([]string{"train", "--model", small, "--data", "synthetic", "--limit", "50", "--batch-size", "16", "--epochs", "2",
+		// TensorFlow's log says that XLA has compiled something.
+		o := finish(t, process(t, append([]string{"train", "--debug", "--model", small, "--data", "synthetic", "--limit", "50", "--batch-size", "16", "--epochs", "2",
 			"--threads", "1", "--json", "--quiet", "--out", filepath.Join(dir, name)}, flags...)))
 		if o.code != 0 {
 			t.Fatalf("%s: exit code %d: %s", name, o.code, o.stderr)
@@ -64,6 +65,9 @@ func TestXLA(t *testing.T) {
 		o.lastLine(t, &result)
 		if result.Steps != 8 {
 			t.Errorf("%s: %d steps", name, result.Steps)
+		}
+		if compiled := strings.Contains(o.stderr, "Compiled cluster using XLA"); compiled != (len(flags) > 0) {
+			t.Errorf("%s: compiled: %t\n%s", name, compiled, o.stderr)
 		}
 		return result.Train.Loss
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,8 +49,11 @@ func shortName(d tfgo.Device) string {
 func examineDriver() finding {
 	const name = "driver"
 	driver, err := tfgo.FindDriver()
-	if err != nil {
+	switch {
+	case err != nil && driver.CUDA == "":
 		return finding{Name: name, Problem: err.Error(), Mend: "install NVIDIA's driver; in a container: docker run --gpus all"}
+	case err != nil:
+		return finding{Name: name, Problem: err.Error(), Mend: "see what nvidia-smi says, and whether CUDA_VISIBLE_DEVICES hides the GPUs"}
 	}
 	value := fmt.Sprintf("%s, CUDA %s", orUnknown(driver.Version), orUnknown(driver.CUDA))
 	for i, gpu := range driver.GPUs {
@@ -98,7 +102,7 @@ func examineGPULibraries() finding {
 func measureGPU(ctx context.Context, gpu tfgo.Device) finding {
 	name := shortName(gpu)
 	var speeds []string
-	for _, precision := range tfgo.Precisions {
+	for _, precision := range append(slices.Clone(tfgo.Precisions), tfgo.Float16) {
 		peak, err := tfgo.MeasurePeakOn(ctx, gpu, tfgo.Options{Precision: precision}, time.Second/2)
 		if err != nil {
 			return finding{Name: name, Problem: err.Error()}

@@ -139,7 +139,7 @@ func (t *training) openFeatures(c *cli.Context, model *savedmodel.Model, name st
 	meter := newMeter(c)
 	defer meter.Close()
 	cache := features.Cache{
-		Setup: t.setup(),
+		Setup: t.setup(model.OnGPU()),
 		Progress: func(done, total int) {
 			meter.show(dataset.Progress{Doing: "compute features of " + name + " images", Unit: "images", Done: int64(done), Total: int64(total)})
 		},
@@ -158,11 +158,18 @@ func (t *training) openFeatures(c *cli.Context, model *savedmodel.Model, name st
 }
 
 // setup is what the last bits of features depend on beside the model.
-func (t *training) setup() string {
+func (t *training) setup(onGPU bool) string {
 	tensorflow := ""
 	if library, err := tfgo.Load(); err == nil {
 		tensorflow = library.Version
 	}
 	threads := cmp.Or(t.session.Threads, runtime.NumCPU())
-	return fmt.Sprintf("%s, %d threads, TensorFlow %s, oneDNN %t, residual %s", t.session.Precision, threads, tensorflow, tfgo.OneDNN(), version())
+	setup := fmt.Sprintf("%s, %d threads, TensorFlow %s, oneDNN %t, residual %s", t.session.Precision, threads, tensorflow, tfgo.OneDNN(), version())
+	if onGPU {
+		setup += ", GPU"
+	}
+	if t.session.Target.XLA {
+		setup += ", XLA"
+	}
+	return setup
 }

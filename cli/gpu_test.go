@@ -58,7 +58,8 @@ func column(t *testing.T, path, name string) []float64 {
 }
 
 // A run on a GPU is that of the CPU but for rounding, in each precision, with XLA and
-// without. 16 bits of a product's 24 are lost in TF32 and float16's are 11, bfloat16's 8.
+// without. Products have 24 bits in float32, 11 in TF32 and float16, 8 in
+// bfloat16.
 func TestGPUTrainsAsTheCPUDoes(t *testing.T) {
 	device := gpuDevice(t)
 	dir := t.TempDir()

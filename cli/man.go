@@ -54,7 +54,8 @@ var manStatus = [][2]string{
 	{"1", "failure"},
 	{"2", "wrong usage"},
 	{"75", "train: --max-time was over; start it again with --resume"},
-	{"130, 143", "ended by SIGINT or SIGTERM"},
+	{"129, 130, 143", "ended by SIGHUP, SIGINT or SIGTERM"},
+	{"141", "what read its output has ended (SIGPIPE)"},
 }
 
 var manEnvironment = [][2]string{

@@ -86,7 +86,7 @@ func openModel(c *cli.Context, info *savedmodel.Info, o savedmodel.Options) (*sa
 		return nil, err
 	}
 	if why := whyOnCPU(model, o.Target); why != "" {
-		note(c, "computing on the CPU: %s", why)
+		warn(c, "computing on the CPU: %s", why) // also with --quiet: somebody pays for a GPU
 	}
 	return model, nil
 }

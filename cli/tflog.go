@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"regexp"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -41,7 +41,7 @@ func foldLogCommand() *cli.Command {
 					return err
 				}
 				write = func(l tensorflowLine) {
-					log.Info("tensorflow", "severity", l.severity, "text", l.text, "source", l.source)
+					log.Log(c.Context, levels[l.severity], "tensorflow", "severity", l.severity, "text", l.text, "source", l.source)
 				}
 			}
 			return foldLog(os.Stdin, c.App.ErrWriter, write)
@@ -59,6 +59,8 @@ var (
 )
 
 var severities = map[string]string{"I": "info", "W": "warning", "E": "error", "F": "fatal"}
+
+var levels = map[string]slog.Level{"info": slog.LevelInfo, "warning": slog.LevelWarn, "error": slog.LevelError, "fatal": slog.LevelError}
 
 // parseTensorFlow returns false for lines of others.
 func parseTensorFlow(line string) (tensorflowLine, bool) {
@@ -119,9 +121,7 @@ func showLog(format string) (end func(), err error) {
 		return nil, errors.Join(fmt.Errorf("show TensorFlow's log: %w", err), folder.Process.Kill())
 	}
 	original := os.NewFile(uintptr(saved), "stderr")
-	_ = debug.SetCrashOutput(original, debug.CrashOptions{})
 	return func() {
-		_ = debug.SetCrashOutput(nil, debug.CrashOptions{})
 		_ = unix.Dup3(saved, stderr, 0)
 		_ = original.Close()
 		_ = folder.Wait()
@@ -135,11 +135,15 @@ func withDebug(command *cli.Command) {
 			continue
 		}
 		end := func() {}
-		command.Before = func(c *cli.Context) (err error) {
+		command.Before = func(c *cli.Context) error {
 			if format := c.String(logFormatName); c.Bool(debugName) && slices.Contains([]string{"", "text", "json"}, format) {
-				end, err = showLog(format)
+				shown, err := showLog(format)
+				if err != nil {
+					return err
+				}
+				end = shown
 			}
-			return err
+			return nil
 		}
 		command.After = func(*cli.Context) error {
 			end()

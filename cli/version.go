@@ -15,8 +15,8 @@ import (
 // Version is that of the program.
 const Version = "0.1.0"
 
-// commit is set by builds that do not see the repository: go build -ldflags
-// "-X github.com/residual-go/residual/cli.commit=…".
+// commit is set by scripts/build.sh and the Dockerfile, go build -ldflags "-X
+// github.com/residual-go/residual/cli.commit=…"; other builds have Go's own record.
 var commit string
 
 // version adds the commit, where the build recorded one.

@@ -171,6 +171,9 @@ func TestTheJobGoesOnAfterEviction(t *testing.T) {
 	if gpus := c.Resources.Limits["nvidia.com/gpu"]; gpus.Value() != 1 || c.Image != "residual:gpu" {
 		t.Errorf("%s with %v GPUs", c.Image, gpus)
 	}
+	if at := slices.Index(c.Args, "--device"); at < 0 || c.Args[at+1] != "gpu" {
+		t.Errorf("without a GPU it would train on the CPU: %v", c.Args)
+	}
 	if !slices.Contains(c.Args, "--resume=auto") || job.Spec.Template.Spec.RestartPolicy != corev1.RestartPolicyNever {
 		t.Errorf("it does not go on: %v, %s", c.Args, job.Spec.Template.Spec.RestartPolicy)
 	}

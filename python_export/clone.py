@@ -36,6 +36,12 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 """What layers can compute in. Weights, statistics and what comes out of the model are float32."""
 
 
+def precision_of(model: keras.Model) -> str:
+    """What the model's layers compute in, one of PRECISIONS: a half if any of them does."""
+    computed = {layer.compute_dtype for layer in model._flatten_layers()}
+    return next((half for half in ("float16", "bfloat16") if half in computed), "float32")
+
+
 def clone(model: keras.Model, batch_norm: str, precision: str = "float32") -> Clone:
     """Copies a built model, with BatchNorms swapped if batch_norm is "fused" and Dropouts fed by a seed.
 

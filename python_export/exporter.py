@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from . import disk, metadata
-from .clone import PRECISIONS, Clone, clone
+from .clone import PRECISIONS, Clone, clone, precision_of
 from .errors import ExportError
 from .metadata import Origin
 from .names import named_state, named_weights, tree
@@ -61,7 +61,8 @@ def export(
     batch_norm   "fused" swaps BatchNorms and small convolutions for faster layers where the model allows it,
                  "keras" keeps Keras's own
     precision    what layers compute in, one of clone.PRECISIONS; of float32, a model's own layers' policies
-                 are left as they are. With float16 the loss is scaled (keras.optimizers.LossScaleOptimizer)
+                 are left as they are. If any layer computes in float16 the loss is scaled
+                 (keras.optimizers.LossScaleOptimizer)
     image        (H, W, C) of what is fed, needed where the model's own input shape leaves it open and where
                  preprocess has a size
     defaults     what metadata.DEFAULTS is overridden by
@@ -78,8 +79,8 @@ def export(
     _check(model, image, classes, preprocess, loss, batch_norm, precision, defaults or {})
     optimizer = _fresh(optimizer or keras.optimizers.SGD(0.01))
     copy = clone(model, batch_norm, precision)
-    stepper = optimizer
-    if precision == "float16":
+    precision, stepper = precision_of(copy.model), optimizer
+    if precision == "float16" and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         stepper = keras.optimizers.LossScaleOptimizer(optimizer, name="optimizer")
     program = Program(copy, stepper, preprocess, loss, own_factor(copy, preprocess, image))
     signatures = program.trace(dict(zip("NHWC", (None, *image), strict=True)) | {"classes": len(classes)})

@@ -57,9 +57,9 @@ class Program:
     ) -> None:
         self.model, self.seed, self.factor = clone.model, clone.seed, clone.factor
         self.cancelled = clone.cancelled
-        # An optimizer that averages weights moves all of them in each step.
         self.scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         inner = optimizer.inner_optimizer if self.scaled else optimizer
+        # An optimizer that averages weights moves all of them in each step.
         self.parts = None if inner.use_ema else clone.parts
         self.optimizer = optimizer
         self.preprocess = preprocess

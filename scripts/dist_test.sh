@@ -8,7 +8,7 @@ fail() {
 }
 [ "$(id -u)" = 0 ] || fail "it needs root, to make a Debian"
 command -v debootstrap >/dev/null || fail "there is no debootstrap: apt install debootstrap"
-archive=$(ls -t dist/residual-*.tar.gz 2>/dev/null | head -1)
+archive=$(ls -t dist/residual-*.tar.gz 2>/dev/null | head -1 || true)
 [ -n "$archive" ] || fail "there is no archive: make dist"
 root=$PWD/build/dist/debian
 if [ ! -e "$root/.made" ]; then

@@ -92,7 +92,9 @@ step "Sizes"
 step "What is in it"
 container=$(buildah from --pull-never "$image")
 root=$(buildah mount "$container")
+job=
 cleanup() {
+	[ -z "$job" ] || kill -KILL "$job" 2>/dev/null || true
 	buildah umount "$container" >/dev/null 2>&1 || true
 	buildah rm "$container" >/dev/null 2>&1 || true
 }

@@ -27,10 +27,10 @@ case ${1-} in
 	install -D -m 644 LICENSE "$to/LICENSE"
 	install -D -m 644 NOTICE "$to/NOTICE"
 	copy "$(go env GOROOT)" "$to/licences/go"
-	go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Dir}}{{end}}{{end}}' ./cli/residual | sort -u |
-		while read -r module folder; do
-			copy "$folder" "$to/licences/$module"
-		done
+	modules=$(go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Dir}}{{end}}{{end}}' ./cli/residual)
+	echo "$modules" | sort -u | while read -r module folder; do
+		[ -z "$module" ] || copy "$folder" "$to/licences/$module"
+	done
 	;;
 --library)
 	from=$2 to=$3
@@ -51,10 +51,13 @@ case ${1-} in
 			install -D -m 644 "$info/$file" "$to/licences/$name/$(basename "$file")"
 		done
 	done
-	# Those of what TensorFlow is made of.
-	for file in "$from/tensorflow/THIRD_PARTY_NOTICES.txt"; do
-		[ ! -e "$file" ] || install -D -m 644 "$file" "$to/licences/tensorflow_third_party/$(basename "$file")"
-	done
+	# Those of what TensorFlow is made of, which wheels have since 2.19 or so.
+	notices=$from/tensorflow/THIRD_PARTY_NOTICES.txt
+	if [ -e "$notices" ]; then
+		install -D -m 644 "$notices" "$to/licences/tensorflow_third_party/THIRD_PARTY_NOTICES.txt"
+	else
+		echo "licences: there is no $notices" >&2
+	fi
 	;;
 *) fail "see the head of $0 for how it is called" ;;
 esac

@@ -4,6 +4,10 @@
 set -eu
 cd "$(dirname "$0")/.."
 version=$1
+.venv/bin/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || {
+	echo "lock: .venv is of $(.venv/bin/python --version), and images have Python 3.11: make PYTHON=python3.11 venv" >&2
+	exit 1
+}
 wanted=$(sed -n 's/^\(keras\|safetensors\)==/&/p' python_export/requirements.txt)
 
 lock() { # lock FILE WHAT-FOR BEGINNINGS-OF-NAMES REQUIREMENT…

@@ -149,6 +149,10 @@ func tryLibrary(path string, way C.int, function string) (int, error) {
 // visibleDevices is CUDA's variable for the GPUs that a process may see.
 const visibleDevices = "CUDA_VISIBLE_DEVICES"
 
+// noDevice is in the driver's error where it sees no GPU (CUDA_ERROR_NO_DEVICE), or
+// may see none.
+const noDevice = "(CUDA error 100)"
+
 // WhyNoGPU says in a sentence why TensorFlow uses no GPU, where it uses none.
 func WhyNoGPU() string {
 	if _, err := Load(); err != nil {
@@ -159,10 +163,27 @@ func WhyNoGPU() string {
 	}
 	driver, err := FindDriver()
 	visible, limited := os.LookupEnv(visibleDevices)
+	if why := whyNoDriver(driver, err, visible, limited); why != "" {
+		return why
+	}
+	libraries, err := GPULibraries()
+	if err != nil {
+		return err.Error()
+	}
+	if why := whyNoLibraries(libraries); why != "" {
+		return why
+	}
+	return fmt.Sprintf("TensorFlow does not take the GPU that is there (%s, compute capability %s); --debug shows what it says",
+		driver.GPUs[0].Name, driver.GPUs[0].Capability)
+}
+
+// whyNoDriver is what is wrong with the driver that was found, err where it could not
+// be started, or with what visibleDevices is set to, if it is; "" if nothing is.
+func whyNoDriver(driver Driver, err error, visible string, limited bool) string {
 	switch {
 	case err != nil && driver.CUDA == "":
 		return fmt.Sprintf("there is no NVIDIA driver (%v); in a container it comes with --gpus all", err)
-	case limited && len(driver.GPUs) == 0:
+	case limited && len(driver.GPUs) == 0 && (err == nil || strings.Contains(err.Error(), noDevice)):
 		return fmt.Sprintf("%s=%q hides all GPUs", visibleDevices, visible)
 	case err != nil:
 		return fmt.Sprintf("the NVIDIA driver does not start: %v", err)
@@ -171,21 +192,21 @@ func WhyNoGPU() string {
 	case newer(leastCUDA, driver.CUDA):
 		return fmt.Sprintf("the NVIDIA driver is for CUDA %s, and TensorFlow needs %d: install a newer driver", driver.CUDA, leastCUDA)
 	}
-	libraries, err := GPULibraries()
-	if err != nil {
-		return err.Error()
-	}
+	return ""
+}
+
+// whyNoLibraries names those that are missing; "" if none is.
+func whyNoLibraries(libraries []GPULibrary) string {
 	var missing []string
 	for _, l := range libraries {
 		if l.Err != nil {
 			missing = append(missing, fmt.Sprintf("%s (wheel %s)", l.File, l.Package))
 		}
 	}
-	if len(missing) > 0 {
-		return "TensorFlow cannot open " + strings.Join(missing, ", ")
+	if len(missing) == 0 {
+		return ""
 	}
-	return fmt.Sprintf("TensorFlow does not take the GPU that is there (%s, compute capability %s); %s=0 shows what it says",
-		driver.GPUs[0].Name, driver.GPUs[0].Capability, logLevel)
+	return "TensorFlow cannot open " + strings.Join(missing, ", ")
 }
 
 // newer tells whether a major version is newer than a version such as 11.8.

@@ -62,7 +62,7 @@ func timeProduct(ctx context.Context, device Device, o Options, side int, durati
 	if err != nil {
 		return 0, err
 	}
-	if o.Precision == BFloat16 { // matrices that are it themselves need no mixed precision
+	if o.Precision == BFloat16 || o.Precision == Float16 { // matrices that are it themselves need no mixed precision
 		o.Precision = Float32
 	}
 	o.Optimized = true
@@ -101,8 +101,11 @@ func timeProduct(ctx context.Context, device Device, o Options, side int, durati
 // what is fed is.
 func productGraph(device Device, side int, precision Precision) ([]byte, error) {
 	dtype := types_go_proto.DataType_DT_FLOAT
-	if precision == BFloat16 {
+	switch precision {
+	case BFloat16:
 		dtype = types_go_proto.DataType_DT_BFLOAT16
+	case Float16:
+		dtype = types_go_proto.DataType_DT_HALF
 	}
 	typed := func(t types_go_proto.DataType) *attrs.AttrValue {
 		return &attrs.AttrValue{Value: &attrs.AttrValue_Type{Type: t}}

@@ -14,9 +14,10 @@ const (
 	Float32  Precision = "float32"
 	TF32     Precision = "tf32"     // of GPUs: float32 whose products have 10 bits of fraction; float32 on a CPU
 	BFloat16 Precision = "bfloat16" // see FastestPrecision
+	Float16  Precision = "float16"  // of MeasurePeak and of exported models: no session converts to it
 )
 
-// Precisions lists them.
+// Precisions lists those that sessions compute in.
 var Precisions = []Precision{Float32, TF32, BFloat16}
 
 // FastestPrecision chooses by what computes, and says why. On a CPU bfloat16 is

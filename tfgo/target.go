@@ -22,8 +22,8 @@ type Target struct {
 	// GPUMemory is the share of the GPU's memory that is taken at once, up to 1. With 0
 	// it is taken as it is needed, and kept.
 	GPUMemory float64
-	// XLA compiles the graph, anew for each shape of what is fed. Where a shape comes
-	// once, as that of the last short batch, its graph is run as it is.
+	// XLA compiles the graph, for each shape of what is fed that comes again; what comes
+	// once is run as it is.
 	XLA bool
 }
 
@@ -103,10 +103,8 @@ func (t Target) configure(config *configpb.ConfigProto) error {
 	switch index, _ := t.gpu(); {
 	case index == noGPU:
 		config.DeviceCount = map[string]int32{"GPU": 0}
-	case index > 0:
+	case index >= 0:
 		gpu.VisibleDeviceList = strconv.Itoa(index)
-	case index == 0:
-		gpu.VisibleDeviceList = "0"
 	}
 	config.GpuOptions = gpu
 	if t.XLA {

@@ -57,6 +57,9 @@ func run() error {
 	if *connections < 1 || *rate < 0 || *warmup < 0 || *duration <= 0 {
 		return errors.New("-connections and -duration must be positive, -rate and -warmup not negative")
 	}
+	if *even && *rate == 0 {
+		return errors.New("-even is for requests at a rate: give -rate")
+	}
 	host, request, err := compose(*url, *body, header)
 	if err != nil {
 		return err
@@ -76,7 +79,8 @@ func run() error {
 		w := measured.betweenAnswers(records)
 		found.summary = summarize(records, w.to-w.from, func(r record) bool { return w.has(r.ended) })
 	}
-	if found.usage, err = used(found.well); err != nil {
+	// Answers are counted between two of them, what was used in the window itself.
+	if found.usage, err = used(found.RequestsPerSecond * duration.Seconds()); err != nil {
 		return err
 	}
 	if found.lastError != nil {

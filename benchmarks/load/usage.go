@@ -21,9 +21,9 @@ type usage struct {
 // measureUsage reads at both ends of a window what a process and its descendants have
 // used. The function that it returns waits for that, and divides by requests. There
 // is nothing to tell of process 0.
-func measureUsage(pid int, start time.Time, w window) func(requests int) (*usage, error) {
+func measureUsage(pid int, start time.Time, w window) func(requests float64) (*usage, error) {
 	if pid == 0 {
-		return func(int) (*usage, error) { return nil, nil }
+		return func(float64) (*usage, error) { return nil, nil }
 	}
 	var before, after used
 	var errs [2]error
@@ -35,7 +35,7 @@ func measureUsage(pid int, start time.Time, w window) func(requests int) (*usage
 		time.Sleep(time.Until(start.Add(w.to)))
 		after, errs[1] = readUsed("/proc", pid)
 	}()
-	return func(requests int) (*usage, error) {
+	return func(requests float64) (*usage, error) {
 		<-done
 		if err := errors.Join(errs[:]...); err != nil {
 			return nil, fmt.Errorf("read what the server uses: %w", err)
@@ -56,9 +56,9 @@ const (
 )
 
 // since is what was used after an earlier reading.
-func (u used) since(earlier used, requests int) *usage {
+func (u used) since(earlier used, requests float64) *usage {
 	seconds := float64(u.ticks-earlier.ticks) / ticksPerSecond
-	return &usage{CPU: seconds, CPUPerRequest: seconds * microsPerSecond / float64(max(requests, 1)), RSS: float64(u.rssKB) / 1024}
+	return &usage{CPU: seconds, CPUPerRequest: seconds * microsPerSecond / max(requests, 1), RSS: float64(u.rssKB) / 1024}
 }
 
 // readUsed reads proc, which is like /proc.

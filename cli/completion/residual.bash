@@ -1,10 +1,10 @@
 # bash completion of residual
 _residual() {
 	local cur=$2 words line IFS=$'\n'
-	# --flag=value is three words to bash, and two of them are behind the cursor's.
 	words=("${COMP_WORDS[@]:1:COMP_CWORD-1}")
+	# --flag=value is three words to bash, which is asked for as --flag value.
 	[[ $cur == = ]] && cur=
-	[[ ${words[-1]-} == = ]] && unset 'words[-1]'
+	(( ${#words[@]} )) && [[ ${words[-1]} == = ]] && unset 'words[-1]'
 	COMPREPLY=()
 	while read -r line; do
 		if [[ $line == . ]]; then

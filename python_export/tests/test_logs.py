@@ -145,6 +145,7 @@ class TestTensorBoard:
         assert settings == {
             "model": "small",
             **{name: config[name] for name in ("data", "epochs", "batch_size", "learning_rate", "shuffle")},
+            "drop_last": False,
             "accumulate": 1.0,
             "upsample_schedule": "",
             **{

@@ -156,6 +156,17 @@ def test_the_scale_of_the_loss_is_state(tmp_path):
         np.testing.assert_array_equal(after[key], before[key], err_msg=key)
 
 
+def test_a_model_s_own_policies_are_kept_and_told(tmp_path):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = small_cnn()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    exported = export(model, tmp_path / "model", classes=names(3))
+    assert exported.description["precision"] == "float16"
+    assert any("dynamic_scale" in key for key in values(tmp_path / "model"))
+
+
 def test_gradients_do_not_depend_on_the_scale(tmp_path):
     images, labels = blobs(16)
     norms = []

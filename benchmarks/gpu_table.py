@@ -13,7 +13,7 @@ def main() -> None:
     for finding in json.loads(doctor.read_text().splitlines()[-1])["findings"]:
         if finding["name"] in ("C library", "driver", "CPU") or finding["name"].startswith("GPU"):
             print(f"{finding['name']}: {finding.get('value') or finding.get('problem')}.")
-    print("\n| | batch | train, images/s | predict, images/s | one image, ms | share of peak | host memory, MB |")
+    print("\n| | batch | train, images/s | predict, images/s | one image, ms | share of peak | memory, MB |")
     print("|---" * 7 + "|")
     for line in results.read_text().splitlines():
         one = json.loads(line)

@@ -14,14 +14,8 @@ import (
 // skipWithGPU is for what is said where there is none.
 func skipWithGPU(t *testing.T) {
 	t.Helper()
-	devices, err := tfgo.Devices(tfgo.Target{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, d := range devices {
-		if d.Type == "GPU" {
-			t.Skip("there is a GPU")
-		}
+	if modeltest.HasGPU(t) {
+		t.Skip("there is a GPU")
 	}
 }
 

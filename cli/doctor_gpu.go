@@ -20,7 +20,7 @@ func examineDevices(ctx context.Context) []finding {
 	var gpus []tfgo.Device
 	for _, d := range devices {
 		names = append(names, shortName(d))
-		if d.Type == "GPU" {
+		if d.IsGPU() {
 			gpus = append(gpus, d)
 		}
 	}

@@ -21,15 +21,10 @@ const deviceVariable = "RESIDUAL_TEST_DEVICE"
 // gpuDevice is what these tests compare with the CPU.
 func gpuDevice(t *testing.T) string {
 	t.Helper()
-	modeltest.Dir(t, modeltest.Small)
 	if device := os.Getenv(deviceVariable); device != "" {
 		return device
 	}
-	devices, err := tfgo.Devices(tfgo.Target{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !slices.ContainsFunc(devices, func(d tfgo.Device) bool { return d.Type == "GPU" }) {
+	if !modeltest.HasGPU(t) {
 		t.Skip("there is no GPU: " + tfgo.WhyNoGPU())
 	}
 	return tfgo.GPUDevice

@@ -37,15 +37,12 @@ func inspectModel(c *cli.Context, signatures ...string) (*savedmodel.Info, saved
 // ownModel is the model that was installed with the program, which train takes where
 // no other is named: as in images and archives of residual.
 func ownModel() (string, bool) {
-	program, err := os.Executable()
-	if err != nil {
+	root, ok := programRoot()
+	if !ok {
 		return "", false
 	}
-	if real, err := filepath.EvalSymlinks(program); err == nil {
-		program = real
-	}
-	dir := filepath.Join(filepath.Dir(filepath.Dir(program)), "share", "residual", "model")
-	_, err = os.Stat(dir)
+	dir := filepath.Join(root, "share", "residual", "model")
+	_, err := os.Stat(dir)
 	return dir, err == nil
 }
 

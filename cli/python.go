@@ -40,8 +40,9 @@ func findPython() (python, root string, err error) {
 		"set %s to a Python that has the package python_export", pythonVariable)
 }
 
-// checkout returns the folder above the program's, if it is residual's source.
-func checkout() (string, bool) {
+// programRoot returns the folder above the program's: a checkout, or the prefix that
+// it is installed under.
+func programRoot() (string, bool) {
 	program, err := os.Executable()
 	if err != nil {
 		return "", false
@@ -49,7 +50,15 @@ func checkout() (string, bool) {
 	if real, err := filepath.EvalSymlinks(program); err == nil {
 		program = real
 	}
-	root := filepath.Dir(filepath.Dir(program))
+	return filepath.Dir(filepath.Dir(program)), true
+}
+
+// checkout returns the folder above the program's, if it is residual's source.
+func checkout() (string, bool) {
+	root, ok := programRoot()
+	if !ok {
+		return "", false
+	}
 	if _, err := os.Stat(filepath.Join(root, "python_export", "__main__.py")); err != nil {
 		return "", false
 	}

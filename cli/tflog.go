@@ -15,13 +15,12 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
+
+	"github.com/residual-go/residual/tfgo"
 )
 
 // debugFlag is that of commands that call TensorFlow; serve's has more to show.
 var debugFlag = &cli.BoolFlag{Name: debugName, Usage: "show TensorFlow's own log"}
-
-// logLevelVariable is TensorFlow's variable for its log; 0 shows all of it.
-const logLevelVariable = "TF_CPP_MIN_LOG_LEVEL"
 
 // foldLogCommand reads a log on standard input and writes it on standard error, with
 // TensorFlow's lines as this program's own. It is a process of its own, so that what
@@ -97,8 +96,8 @@ func foldLog(from io.Reader, to io.Writer, write func(tensorflowLine)) error {
 // showLog is for commands with --debug: TensorFlow logs, and from now on until it is
 // called what is returned, this process's standard error goes through __fold-log.
 func showLog(format string) (end func(), err error) {
-	if _, set := os.LookupEnv(logLevelVariable); !set {
-		os.Setenv(logLevelVariable, "0")
+	if _, set := os.LookupEnv(tfgo.LogLevelVariable); !set {
+		os.Setenv(tfgo.LogLevelVariable, "0")
 	}
 	from, to, err := os.Pipe()
 	if err != nil {

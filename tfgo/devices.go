@@ -38,10 +38,11 @@ func (s *Session) Devices() ([]Device, error) {
 // OnGPU tells whether the session can use a GPU.
 func (s *Session) OnGPU() (bool, error) {
 	devices, err := s.Devices()
-	return slices.ContainsFunc(devices, isGPU), err
+	return slices.ContainsFunc(devices, Device.IsGPU), err
 }
 
-func isGPU(d Device) bool { return d.Type == "GPU" }
+// IsGPU tells whether the device is one.
+func (d Device) IsGPU() bool { return d.Type == "GPU" }
 
 // checkTarget returns an error if the session has no GPU and must have one.
 func (s *Session) checkTarget(t Target) error {

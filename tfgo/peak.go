@@ -39,7 +39,7 @@ func MeasurePeak(ctx context.Context, o Options, duration time.Duration) (Peak, 
 // zero value stands for the one that TensorFlow chooses.
 func MeasurePeakOn(ctx context.Context, device Device, o Options, duration time.Duration) (Peak, error) {
 	sides := peakSides
-	if device.Type == "GPU" || device.Type == "" && o.Target.findsGPU() {
+	if device.IsGPU() || device.Type == "" && o.Target.findsGPU() {
 		sides = gpuPeakSides
 	}
 	var best Peak

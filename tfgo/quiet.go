@@ -11,13 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// logLevel is TensorFlow's variable for its log: 0 shows all, 3 only what ends
-// the process. A program or user that sets it sees what they asked for.
-const logLevel = "TF_CPP_MIN_LOG_LEVEL"
+// LogLevelVariable is TensorFlow's variable for its log: 0 shows all, 3 only what
+// ends the process. A program or user that sets it sees what they asked for.
+const LogLevelVariable = "TF_CPP_MIN_LOG_LEVEL"
 
 // logWanted tells whether the user has set the level, which quietly does later.
 var logWanted = sync.OnceValue(func() bool {
-	_, set := os.LookupEnv(logLevel)
+	_, set := os.LookupEnv(LogLevelVariable)
 	return set
 })
 
@@ -31,7 +31,7 @@ func quietly(load func() error) error {
 	if logWanted() {
 		return load()
 	}
-	os.Setenv(logLevel, "3")
+	os.Setenv(LogLevelVariable, "3")
 	memory, err := unix.MemfdCreate("stderr", unix.MFD_CLOEXEC)
 	if err != nil {
 		return load()

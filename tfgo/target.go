@@ -63,7 +63,7 @@ func (t Target) findsGPU() bool {
 		return false
 	}
 	devices, err := Devices(t)
-	return err == nil && slices.ContainsFunc(devices, isGPU)
+	return err == nil && slices.ContainsFunc(devices, Device.IsGPU)
 }
 
 // The indexes that are none.

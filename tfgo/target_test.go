@@ -35,15 +35,8 @@ func TestTargets(t *testing.T) {
 // On a machine with a GPU this is make test-gpu's matter.
 func withoutGPU(t *testing.T) {
 	t.Helper()
-	modeltest.Dir(t, modeltest.Foreign)
-	devices, err := tfgo.Devices(tfgo.Target{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, d := range devices {
-		if d.Type == "GPU" {
-			t.Skip("there is a GPU")
-		}
+	if modeltest.HasGPU(t) {
+		t.Skip("there is a GPU")
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/residual-go/residual/tfgo"
@@ -63,4 +64,15 @@ func Copy(tb testing.TB, name string) string {
 func Root() string {
 	_, file, _, _ := runtime.Caller(0)
 	return filepath.Join(filepath.Dir(file), "..", "..")
+}
+
+// HasGPU tells whether TensorFlow can use a GPU.
+func HasGPU(tb testing.TB) bool {
+	tb.Helper()
+	Dir(tb, Foreign)
+	devices, err := tfgo.Devices(tfgo.Target{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return slices.ContainsFunc(devices, tfgo.Device.IsGPU)
 }

@@ -76,8 +76,8 @@ func TestGPUTrainsAsTheCPUDoes(t *testing.T) {
 	}{
 		{"float32", modeltest.Small, nil, 1e-5, 1e-2},
 		{"tf32", modeltest.Small, []string{"--precision", "tf32"}, 2e-3, 5e-2},
-		{"bfloat16", modeltest.Brain, nil, 3e-2, 1e-1},
-		{"float16", modeltest.Half, nil, 4e-3, 5e-2},
+		{"bfloat16", modeltest.In(modeltest.Brain, modeltest.Small), nil, 3e-2, 1e-1},
+		{"float16", modeltest.In(modeltest.Half, modeltest.Small), nil, 4e-3, 5e-2},
 	} {
 		for _, xla := range []bool{false, true} {
 			name, flags := test.name, test.flags
@@ -101,11 +101,16 @@ func TestGPUTrainsAsTheCPUDoes(t *testing.T) {
 	}
 }
 
-// What one kind of machine has trained the other goes on with, and predicts the same.
+// What one kind of machine has trained the other goes on with, and predicts the same,
+// however the model was exported.
 func TestModelsMoveBetweenDevices(t *testing.T) {
 	device := gpuDevice(t)
 	image := write(t, filepath.Join(t.TempDir(), "image.png"), pngImage(t, 32, 32))
-	for _, model := range []string{modeltest.Small, modeltest.Brain, modeltest.Half, modeltest.Sizes} {
+	var models []string
+	for _, model := range modeltest.ByOption {
+		models = append(models, model, modeltest.In(modeltest.Brain, model), modeltest.In(modeltest.Half, model))
+	}
+	for _, model := range models {
 		t.Run(model, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "run")
 			data := []string{"--data", "synthetic", "--limit", "20", "--quiet"}

@@ -10,6 +10,7 @@ import importlib.metadata
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -24,61 +25,43 @@ def key() -> str:
     return digest.hexdigest()
 
 
-def make(folder: Path) -> None:
-    """Writes all models into folder, a folder each."""
+def by_option() -> dict[str, tuple[Any, dict[str, Any]]]:
+    """Small models by name, each with what it is exported by."""
     import keras
-    import tensorflow as tf
 
-    from python_export import export
+    from python_export import Preprocess
+    from python_export.layers import TorchBatchNorm
     from python_export.recipes import CIFAR10
 
     from .helpers import small_cnn
 
     layers = keras.layers
 
+    def small(norm: type[keras.layers.Layer], side: int, name: str) -> keras.Model:
+        """A net that trains in milliseconds."""
+        return keras.Sequential(
+            [
+                keras.Input((side, side, 3)),
+                layers.AveragePooling2D(side // 16),
+                layers.Conv2D(8, 3, strides=2),
+                norm(momentum=0.9),
+                layers.ReLU(),
+                layers.Conv2D(16, 3),
+                norm(momentum=0.9),
+                layers.ReLU(),
+                layers.Flatten(),
+                layers.Dense(10, activation="softmax", name="classification"),
+            ],
+            name=name,
+        )
+
     keras.utils.set_random_seed(7)
-    # CIFAR-10's classes and images in a net that trains in milliseconds.
-    small = keras.Sequential(
-        [
-            keras.Input((32, 32, 3)),
-            layers.AveragePooling2D(2),
-            layers.Conv2D(8, 3, strides=2),
-            layers.BatchNormalization(momentum=0.9),
-            layers.ReLU(),
-            layers.Conv2D(16, 3),
-            layers.BatchNormalization(momentum=0.9),
-            layers.ReLU(),
-            layers.Flatten(),
-            layers.Dense(10, activation="softmax", name="classification"),
-        ],
-        name="small",
-    )
-    export(small, folder / "small", classes=CIFAR10)
-    for precision in ("bfloat16", "float16"):  # the same weights
-        export(small, folder / precision, classes=CIFAR10, precision=precision)
-
-    # As little work as possible for each step, with images of the usual size.
-    tiny = keras.Sequential(
-        [
-            keras.Input((32, 32, 3)),
-            layers.AveragePooling2D(8),
-            layers.Flatten(),
-            layers.Dense(10, activation="softmax"),
-        ],
-        name="tiny",
-    )
-    export(tiny, folder / "tiny", classes=CIFAR10)
-
+    plain = small(layers.BatchNormalization, 32, "small")
+    # As the recipe "pytorch": resized and normalized in the graph, torch's BatchNorm and second softmax.
+    torch = small(TorchBatchNorm, 64, "torch")
+    normalized = Preprocess(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), size=(64, 64))
     # A seed among the inputs, an optimizer with slots, logits, other classes.
     pets = small_cnn(classes=2, side=16, dropout=0.3, softmax=False)
-    export(
-        pets,
-        folder / "pets",
-        classes=("cat", "dog"),
-        loss="logits",
-        optimizer=keras.optimizers.Adam(0.001),
-    )
-
     # Images enlarged by a factor that can be fed; the same weights for every size.
     sizes = keras.Sequential(
         [
@@ -92,7 +75,50 @@ def make(folder: Path) -> None:
         ],
         name="sizes",
     )
-    export(sizes, folder / "sizes", classes=CIFAR10)
+    cifar = {"classes": CIFAR10}
+    return {
+        "small": (plain, cifar),
+        "keras": (plain, {**cifar, "batch_norm": "keras"}),
+        "torch": (
+            torch,
+            {**cifar, "preprocess": normalized, "loss": "softmax-twice", "image": (32, 32, 3)},
+        ),
+        "pets": (
+            pets,
+            {"classes": ("cat", "dog"), "loss": "logits", "optimizer": keras.optimizers.Adam(0.001)},
+        ),
+        "sizes": (sizes, cifar),
+    }
+
+
+def make(folder: Path) -> None:
+    """Writes all models into folder, a folder each."""
+    import keras
+    import tensorflow as tf
+
+    from python_export import export
+    from python_export.clone import PRECISIONS
+    from python_export.recipes import CIFAR10
+
+    layers = keras.layers
+
+    # Each way to export, in each precision: of the same name, the same weights.
+    for name, (model, settings) in by_option().items():
+        for precision in PRECISIONS:
+            own = name if precision == "float32" else f"{name}-{precision}"
+            export(model, folder / own, precision=precision, **settings)
+
+    # As little work as possible for each step, with images of the usual size.
+    tiny = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            layers.AveragePooling2D(8),
+            layers.Flatten(),
+            layers.Dense(10, activation="softmax"),
+        ],
+        name="tiny",
+    )
+    export(tiny, folder / "tiny", classes=CIFAR10)
 
     # More classes than a confusion matrix is counted for.
     many = keras.Sequential(

@@ -16,15 +16,29 @@ import (
 // The models. Their images are uint8 [N,32,32,3] and their classes CIFAR-10's
 // ten, unless said otherwise.
 const (
-	Small   = "small"    // a net with BatchNorm that learns in seconds; SGD
-	Brain   = "bfloat16" // Small with layers that compute in bfloat16, and the same weights
-	Half    = "float16"  // Small with layers that compute in float16 and a scaled loss, and the same weights
-	Tiny    = "tiny"     // as little work a step as possible; SGD
-	Pets    = "pets"     // 16x16, cat and dog; wants a seed; Adam
-	Sizes   = "sizes"    // enlarges images twice, or by a factor that is fed; SGD
-	Many    = "many"     // 2x2, 1001 classes: class_0 to class_1000; SGD
-	Foreign = "foreign"  // not an image classifier: x float32 [N,4] -> y
+	Small   = "small"   // a net with BatchNorm that learns in seconds; SGD
+	Keras   = "keras"   // Small with Keras's own layers
+	Torch   = "torch"   // resized to 64x64 and normalized in the graph; torch's BatchNorm and second softmax; SGD
+	Pets    = "pets"    // 16x16, cat and dog; logits; wants a seed; Adam
+	Sizes   = "sizes"   // enlarges images twice, or by a factor that is fed; SGD
+	Tiny    = "tiny"    // as little work a step as possible; SGD
+	Many    = "many"    // 2x2, 1001 classes: class_0 to class_1000; SGD
+	Foreign = "foreign" // not an image classifier: x float32 [N,4] -> y
 )
+
+// ByOption are the models of which each shows another way to export. Of each there
+// is one whose layers compute in Brain, and one in Half with a scaled loss, of the
+// same weights: see In.
+var ByOption = []string{Small, Keras, Torch, Pets, Sizes}
+
+// What layers compute in.
+const (
+	Brain = "bfloat16"
+	Half  = "float16"
+)
+
+// In names one of ByOption in a precision, Brain or Half.
+func In(precision, model string) string { return model + "-" + precision }
 
 // Dir returns the directory of a model, and makes sure that TensorFlow is found.
 // The test fails if `make test-models` has not been run.

@@ -57,9 +57,6 @@ def by_option() -> dict[str, tuple[Any, dict[str, Any]]]:
 
     keras.utils.set_random_seed(7)
     plain = small(layers.BatchNormalization, 32, "small")
-    # As the recipe "pytorch": resized and normalized in the graph, torch's BatchNorm and second softmax.
-    torch = small(TorchBatchNorm, 64, "torch")
-    normalized = Preprocess(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), size=(64, 64))
     # A seed among the inputs, an optimizer with slots, logits, other classes.
     pets = small_cnn(classes=2, side=16, dropout=0.3, softmax=False)
     # Images enlarged by a factor that can be fed; the same weights for every size.
@@ -75,6 +72,9 @@ def by_option() -> dict[str, tuple[Any, dict[str, Any]]]:
         ],
         name="sizes",
     )
+    # As the recipe "pytorch": resized and normalized in the graph, torch's BatchNorm and second softmax.
+    torch = small(TorchBatchNorm, 64, "torch")
+    normalized = Preprocess(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), size=(64, 64))
     cifar = {"classes": CIFAR10}
     return {
         "small": (plain, cifar),

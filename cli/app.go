@@ -3,7 +3,8 @@
 // # Basics
 //
 // Main runs one command and returns its exit code: 0 for success, 1 for a
-// failure, 2 for wrong usage, 75 when --max-time was over, 130 or 143 after a
+// failure, 2 for wrong usage, 75 for what another start may mend (--max-time was
+// over, another process trains in the run, the network failed), 130 or 143 after a
 // signal. Each command has a file of its own, named after it. Results go to
 // standard output, progress and errors to standard error; with --json the last
 // line on standard output is one JSON object.

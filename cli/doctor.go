@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -50,55 +52,59 @@ func doctor(c *cli.Context) error {
 	if c.IsSet(urlName) {
 		return askServer(c, c.String(urlName))
 	}
-	findings := examine(c.Context)
-	if c.Bool(jsonFlag.Name) {
-		if err := printJSON(c, map[string]any{"findings": findings}); err != nil {
-			return err
+	// A driver that hangs is told of nothing: a signal ends the process.
+	signal.Reset(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	var all []finding
+	var unsaid error
+	examine(c.Context, func(f finding) {
+		all = append(all, f)
+		if !c.Bool(jsonFlag.Name) && unsaid == nil { // at once: what is looked at next may end the process
+			unsaid = printLine(c, "%s", f)
 		}
-	} else if err := printLine(c, "%s", trimEnd(findingsText(findings))); err != nil {
-		return err
+	})
+	if c.Bool(jsonFlag.Name) {
+		unsaid = printJSON(c, map[string]any{"findings": all})
 	}
-	if slices.ContainsFunc(findings, func(f finding) bool { return f.Fatal }) {
+	if unsaid != nil {
+		return unsaid
+	}
+	if slices.ContainsFunc(all, func(f finding) bool { return f.Fatal }) {
 		return silentExit(exitFailure)
 	}
 	return nil
 }
 
-func examine(ctx context.Context) []finding {
-	findings := []finding{
-		{Name: "residual", Value: fmt.Sprintf("%s, %s %s/%s", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)},
-		{Name: "graft", Value: moduleVersion(graftModule)},
-	}
-	library, err := tfgo.Load()
-	if err != nil {
-		findings = append(findings, finding{
-			Name: "C library", Problem: err.Error(), Fatal: true,
-		})
+// examine looks at one thing after the other.
+func examine(ctx context.Context, found func(finding)) {
+	found(finding{Name: "residual", Value: fmt.Sprintf("%s, %s %s/%s", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)})
+	found(finding{Name: "graft", Value: moduleVersion(graftModule)})
+	if library, err := tfgo.Load(); err != nil {
+		found(finding{Name: "C library", Problem: err.Error(), Fatal: true})
 	} else {
-		findings = append(findings, finding{Name: "C library", Value: fmt.Sprintf("TensorFlow %s, %s", library.Version, library.Path)})
-		findings = append(append(findings, examineHeaders(library)), examineDevices(ctx)...)
+		found(finding{Name: "C library", Value: fmt.Sprintf("TensorFlow %s, %s", library.Version, library.Path)})
+		found(examineHeaders(library))
+		examineDevices(ctx, found)
 	}
-	return append(findings, examinePython(), examineCPU())
+	found(examinePython())
+	found(examineCPU())
 }
 
-func findingsText(findings []finding) string {
-	var rows [][]string
-	for _, f := range findings {
-		const width = 80 - len("C library  ") // of a terminal
-		lines := wrap(f.Value, width)
-		if f.Problem != "" {
-			lines = wrap("problem: "+f.Problem, width)
-		}
-		if f.Mend != "" {
-			lines = append(lines, wrap("mend it: "+f.Mend, width)...)
-		}
-		name := f.Name
-		for _, line := range lines {
-			rows = append(rows, []string{name, line})
-			name = ""
-		}
+// String is the finding as lines of a terminal's width.
+func (f finding) String() string {
+	const name = len("C library") // the longest one
+	const width = 80 - name - len("  ")
+	lines := wrap(f.Value, width)
+	if f.Problem != "" {
+		lines = wrap("problem: "+f.Problem, width)
 	}
-	return table(rows)
+	if f.Mend != "" {
+		lines = append(lines, wrap("mend it: "+f.Mend, width)...)
+	}
+	var text strings.Builder
+	for i, line := range lines {
+		fmt.Fprintf(&text, "%-*s  %s\n", name, []string{f.Name, ""}[min(i, 1)], line)
+	}
+	return trimEnd(text.String())
 }
 
 // headersOf returns the folder with the C headers that belong to a library.

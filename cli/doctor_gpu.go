@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,10 +12,16 @@ import (
 )
 
 // examineDevices says what TensorFlow computes on, and why on no GPU.
-func examineDevices(ctx context.Context) []finding {
+func examineDevices(ctx context.Context, found func(finding)) {
+	built, err := tfgo.BuiltForGPUs()
+	if built = built && err == nil; built {
+		found(examineDriver())
+		found(examineGPULibraries())
+	}
 	devices, err := tfgo.Devices(tfgo.Target{})
 	if err != nil {
-		return []finding{{Name: "devices", Problem: err.Error(), Fatal: true}}
+		found(finding{Name: "devices", Problem: err.Error(), Fatal: true})
+		return
 	}
 	var names []string
 	var gpus []tfgo.Device
@@ -24,19 +31,13 @@ func examineDevices(ctx context.Context) []finding {
 			gpus = append(gpus, d)
 		}
 	}
-	findings := []finding{{Name: "devices", Value: strings.Join(names, ", ")}}
-	built, err := tfgo.BuiltForGPUs()
-	if err != nil || !built {
-		return append(findings, finding{Name: "GPU", Value: "none: " + tfgo.WhyNoGPU()})
-	}
-	findings = append(findings, examineDriver(), examineGPULibraries())
+	found(finding{Name: "devices", Value: strings.Join(names, ", ")})
 	if len(gpus) == 0 {
-		return append(findings, finding{Name: "GPU", Value: "none: " + tfgo.WhyNoGPU()})
+		found(finding{Name: "GPU", Value: "none: " + tfgo.WhyNoGPU()})
 	}
 	for _, gpu := range gpus {
-		findings = append(findings, measureGPU(ctx, gpu))
+		found(measureGPU(ctx, gpu))
 	}
-	return findings
 }
 
 // shortName is GPU:0 of /job:localhost/replica:0/task:0/device:GPU:0.
@@ -50,7 +51,7 @@ func examineDriver() finding {
 	const name = "driver"
 	driver, err := tfgo.FindDriver()
 	switch {
-	case err != nil && driver.CUDA == "":
+	case errors.Is(err, tfgo.ErrNoDriver):
 		return finding{Name: name, Problem: err.Error(), Mend: "install NVIDIA's driver; in a container: docker run --gpus all"}
 	case err != nil:
 		return finding{Name: name, Problem: err.Error(), Mend: "see what nvidia-smi says, and whether CUDA_VISIBLE_DEVICES hides the GPUs"}
@@ -82,7 +83,9 @@ func examineGPULibraries() finding {
 		switch {
 		case l.Err != nil:
 			missing = append(missing, l.File)
-			wheels = append(wheels, l.Package)
+			if !slices.Contains(wheels, l.Package) {
+				wheels = append(wheels, l.Package)
+			}
 		case l.Version != "":
 			found = append(found, l.File+" "+l.Version)
 		default:

@@ -9,6 +9,9 @@ import (
 	"syscall"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/residual-go/residual/internal/disk"
+	"github.com/residual-go/residual/pipeline/dataset"
 )
 
 // The exit codes that scripts may rely on. After a signal it is 128 and the
@@ -17,7 +20,7 @@ const (
 	exitOK      = 0
 	exitFailure = 1
 	exitUsage   = 2
-	exitMaxTime = 75 // EX_TEMPFAIL of sysexits.h: start it again
+	exitAgain   = 75 // EX_TEMPFAIL of sysexits.h: start it again
 	exitSignal  = 128
 )
 
@@ -116,8 +119,9 @@ func exitCode(ctx context.Context, err error) int {
 		return exitOK
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.As(err, &stopped) && stopped.cause == errMaxTime:
-		return exitMaxTime
+	case errors.As(err, &stopped) && stopped.cause == errMaxTime,
+		errors.Is(err, dataset.ErrNetwork), errors.Is(err, disk.ErrLocked):
+		return exitAgain
 	case errors.Is(err, context.Canceled) && errors.As(context.Cause(ctx), &caught):
 		return exitSignal + int(caught.signal)
 	case errors.As(err, &silent):

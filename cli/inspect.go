@@ -62,6 +62,9 @@ func inspectText(info *savedmodel.Info) string {
 	if info.RawMetadata != nil {
 		rows = append(rows, []string{"loss", lossText[m.Loss()]})
 	}
+	if m.Precision != "" {
+		rows = append(rows, []string{"precision", m.Precision})
+	}
 	if m.Weights != "" {
 		rows = append(rows, []string{"weights", m.Weights + ", when it was exported"})
 	}

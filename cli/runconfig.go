@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/residual-go/residual/pipeline/dataset"
+	"github.com/residual-go/residual/savedmodel"
 	"github.com/residual-go/residual/tfgo"
 )
 
@@ -41,10 +42,13 @@ type runConfig struct {
 	DropLast         bool              `json:"drop_last,omitempty"`
 	Freeze           string            `json:"freeze,omitempty"` // the part of the model that is left as it is
 	Seed             int64             `json:"seed"`
-	Limit            int               `json:"limit"` // 0 is no limit
-	Precision        string            `json:"precision"`
+	Limit            int               `json:"limit"`                     // 0 is no limit
+	Precision        string            `json:"precision"`                 // --precision
+	ModelPrecision   string            `json:"model_precision,omitempty"` // of the model's layers, see savedmodel.Metadata.Precision
 	Threads          int               `json:"threads"`
-	Device           string            `json:"device,omitempty"` // as --device was given; "" is auto
+	Device           string            `json:"device,omitempty"`      // as --device was given; "" is auto
+	GPUMemory        string            `json:"gpu_memory,omitempty"`  // as --gpu-memory was given
+	ComputedOn       string            `json:"computed_on,omitempty"` // cpu or gpu, when the run went on last
 	XLA              bool              `json:"xla,omitempty"`
 	CheckpointEvery  string            `json:"checkpoint_every"`  // steps, or a time such as 10m
 	Keep             int               `json:"keep"`              // checkpoints
@@ -70,7 +74,12 @@ type resumption struct {
 
 func now() time.Time { return time.Now().UTC().Truncate(time.Second) }
 
-func (t *training) config(c *cli.Context) runConfig {
+// config describes the run, whose model is open.
+func (t *training) config(c *cli.Context, model *savedmodel.Model) runConfig {
+	computedOn := tfgo.CPUDevice
+	if model.OnGPU() {
+		computedOn = tfgo.GPUDevice
+	}
 	directory, _ := os.Getwd() // "" where it was removed
 	config := runConfig{
 		Format:           1,
@@ -100,8 +109,11 @@ func (t *training) config(c *cli.Context) runConfig {
 		Seed:             t.options.Seed,
 		Limit:            c.Int(limitFlag.Name),
 		Precision:        string(t.session.Precision),
+		ModelPrecision:   t.info.Metadata.Precision,
 		Threads:          t.session.Threads,
 		Device:           t.session.Target.Device,
+		GPUMemory:        c.String(gpuMemoryFlag.Name),
+		ComputedOn:       computedOn,
 		XLA:              t.session.Target.XLA,
 		CheckpointEvery:  intervalOf(c).String(),
 		Keep:             t.options.Checkpoints.Keep,

@@ -13,7 +13,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/residual-go/residual/pipeline"
-	"github.com/residual-go/residual/tfgo"
 )
 
 // setting is a setting of a run as a flag of train.
@@ -21,6 +20,13 @@ type setting struct {
 	flag    string
 	value   string // "" where the flag was not given
 	changes bool   // what the run computes
+}
+
+// isGiven tells whether the flag asks for something else than the run's own. What is
+// fastest is found out once: the same command on another machine goes on as it began.
+func (s setting) isGiven(c *cli.Context) bool {
+	found := s.flag == precisionFlag.Name && c.String(s.flag) == autoPrecision && !c.Bool(overrideName)
+	return c.IsSet(s.flag) && !found
 }
 
 // text is the value as people read it.
@@ -64,6 +70,7 @@ func (r runConfig) settings() []setting {
 		{precisionFlag.Name, r.Precision, true},
 		{threadsFlag.Name, strconv.Itoa(r.Threads), true},
 		{deviceFlag.Name, r.Device, false}, // a run may go on elsewhere
+		{gpuMemoryFlag.Name, r.GPUMemory, false},
 		{xlaFlag.Name, strconv.FormatBool(r.XLA), true},
 		{checkpointEveryName, r.CheckpointEvery, false},
 		{keepName, strconv.Itoa(r.Keep), false},
@@ -76,7 +83,7 @@ func (r runConfig) settings() []setting {
 func (r runConfig) fill(c *cli.Context) (filled []string, err error) {
 	withoutWandB := c.IsSet(logName) && !strings.Contains(c.String(logName), logWandB)
 	for _, s := range r.settings() {
-		if s.value == "" || c.IsSet(s.flag) || withoutWandB && (s.flag == projectName || s.flag == runNameName) {
+		if s.value == "" || s.isGiven(c) || withoutWandB && (s.flag == projectName || s.flag == runNameName) {
 			continue
 		}
 		if s.flag == modelFlag.Name || s.flag == dataFlag.Name {
@@ -138,20 +145,12 @@ func (r runConfig) changes(now runConfig) changes {
 func (r runConfig) given(c *cli.Context) changes {
 	var found changes
 	for _, s := range r.settings() {
-		if !s.changes || !c.IsSet(s.flag) {
+		if !s.changes || !s.isGiven(c) {
 			continue
 		}
 		is := fmt.Sprint(c.Value(s.flag))
 		if x, ok := c.Value(s.flag).(float64); ok {
 			is = strconv.FormatFloat(x, 'g', -1, 64)
-		}
-		if s.flag == precisionFlag.Name && is == autoPrecision {
-			target, err := targetOf(c)
-			if err != nil {
-				continue // what is wrong with it is said later
-			}
-			fastest, _ := tfgo.FastestPrecision(target)
-			is = string(fastest)
 		}
 		if was := s.text(); was != is {
 			found = append(found, change{s.flag, was, is})

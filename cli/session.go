@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"runtime"
 	"slices"
 	"strconv"
 
@@ -15,7 +16,7 @@ var (
 	deviceFlag    = &cli.StringFlag{Name: "device", Usage: "`D` is cpu, gpu, gpu:1 (the second one), or auto: a GPU where there is one", Value: tfgo.AutoDevice}
 	gpuMemoryFlag = &cli.StringFlag{Name: "gpu-memory", Usage: "the `SHARE` of the GPU's memory to take at once, such as 0.8, or growth: as it is needed", Value: memoryGrowth}
 	xlaFlag       = &cli.BoolFlag{Name: "xla", Usage: "compile the model with XLA: faster on GPUs, slower on CPUs"}
-	threadsFlag   = &cli.IntFlag{Name: "threads", Usage: "compute with `N` threads; results depend on it in the last bits", DefaultText: "one for each core"}
+	threadsFlag   = &cli.IntFlag{Name: "threads", Usage: "compute with `N` threads; results depend on it in the last bits", DefaultText: "one for each core, or as many as the container may use"}
 	precisionFlag = &cli.StringFlag{Name: "precision", Usage: "`P` is float32, tf32 (of GPUs), bfloat16 (of CPUs), or auto: what is faster on this machine", Value: string(tfgo.Float32)}
 )
 
@@ -37,8 +38,23 @@ func sessionOptions(c *cli.Context) (savedmodel.Options, error) {
 	if err != nil {
 		return savedmodel.Options{}, err
 	}
+	if target.NeedsGPU() { // before data are downloaded
+		if err := target.Find(); err != nil {
+			return savedmodel.Options{}, err
+		}
+	}
 	precision, err := precisionOf(c, target)
-	return savedmodel.Options{Threads: c.Int(threadsFlag.Name), Precision: precision, Target: target}, err
+	return savedmodel.Options{Threads: threads(c), Precision: precision, Target: target}, err
+}
+
+// threads reads --threads. Without it they are as many as Go's runtime takes where that
+// is fewer than there are cores: a container's limit, which TensorFlow does not see. 0
+// leaves the number to TensorFlow.
+func threads(c *cli.Context) int {
+	if n, cores := runtime.GOMAXPROCS(0), runtime.NumCPU(); !c.IsSet(threadsFlag.Name) && n < cores {
+		return n
+	}
+	return c.Int(threadsFlag.Name)
 }
 
 // targetOf reads --device, --gpu-memory and --xla.
@@ -87,6 +103,9 @@ func openModel(c *cli.Context, info *savedmodel.Info, o savedmodel.Options) (*sa
 	}
 	if why := whyOnCPU(model, o.Target); why != "" {
 		warn(c, "computing on the CPU: %s", why) // also with --quiet: somebody pays for a GPU
+	}
+	if o.Precision == tfgo.TF32 && !model.OnGPU() {
+		warn(c, "%s is of GPUs: the CPU computes float32", tfgo.TF32)
 	}
 	return model, nil
 }

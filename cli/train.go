@@ -87,7 +87,7 @@ func trainUntil(c *cli.Context) (err error) {
 	if err := model.CheckSave(); err != nil {
 		return err
 	}
-	config := t.config(c)
+	config := t.config(c, model)
 	trainee, err := traineeOf(c, model)
 	if err != nil {
 		return err
@@ -106,6 +106,9 @@ func trainUntil(c *cli.Context) (err error) {
 	}
 	watchers = append(watchers, guard{t.site})
 	t.options.Callbacks = append(watchers, t.options.Callbacks...)
+	if model.OnGPU() {
+		note(c, "computing on the GPU")
+	}
 	describeSteps(c, t.info, t.options.WithDefaults())
 	if err := t.site.prepare(c, t, config); err != nil {
 		return err
@@ -189,6 +192,9 @@ func planTraining(c *cli.Context) (_ *training, err error) {
 	}
 	if t.site, err = findSite(c); err != nil {
 		return nil, err
+	}
+	if _, err := targetOf(c); err != nil { // also of a run that is finished
+		return nil, errors.Join(err, t.site.Close())
 	}
 	if t.site.finished {
 		return t, nil

@@ -201,6 +201,7 @@ def _export(options: argparse.Namespace) -> None:
         f"upsampling {options.upsample}"
     )
     print(f"  parameters  {counts['total']:,} ({counts['trainable']:,} trainable)")
+    print(f"  precision   {description['precision']}")
     print(f"  weights     {loaded}")
     print(f"  signatures  {', '.join(exported.signatures)}")
     if description["softmax_twice"]:

@@ -27,6 +27,13 @@ type Driver struct {
 	GPUs    []GPU  // that it shows to this process
 }
 
+// ErrNoDriver is in the chain of FindDriver's error where there is none.
+var ErrNoDriver = errors.New("there is no NVIDIA driver")
+
+type noDriver struct{ error }
+
+func (noDriver) Is(target error) bool { return target == ErrNoDriver }
+
 // leastCUDA is the oldest major version that TensorFlow's libraries run on.
 const leastCUDA = 12
 
@@ -36,6 +43,9 @@ func FindDriver() (Driver, error) {
 	err := takeError(C.tfgo_driver(&version, &count))
 	d := Driver{Version: kernelModule(), CUDA: cudaVersion(int(version))}
 	if err != nil {
+		if version == 0 && !strings.Contains(err.Error(), cudaError) {
+			err = noDriver{err}
+		}
 		return d, err
 	}
 	for i := range int(count) {
@@ -43,8 +53,9 @@ func FindDriver() (Driver, error) {
 		if err := takeError(C.tfgo_gpu_at(C.int(i), &gpu)); err != nil {
 			return d, err
 		}
+		name, _, _ := strings.Cut(C.GoStringN(&gpu.name[0], C.int(len(gpu.name))), "\x00")
 		d.GPUs = append(d.GPUs, GPU{
-			Name: C.GoString(&gpu.name[0]), Memory: int64(gpu.memory), Capability: fmt.Sprintf("%d.%d", int(gpu.major), int(gpu.minor)),
+			Name: name, Memory: int64(gpu.memory), Capability: fmt.Sprintf("%d.%d", int(gpu.major), int(gpu.minor)),
 		})
 	}
 	return d, nil
@@ -151,7 +162,10 @@ const visibleDevices = "CUDA_VISIBLE_DEVICES"
 
 // noDevice is in the driver's error where it sees no GPU (CUDA_ERROR_NO_DEVICE), or
 // may see none.
-const noDevice = "(CUDA error 100)"
+const (
+	noDevice  = "(" + cudaError + "100)"
+	cudaError = "CUDA error " // in those that the driver itself gives
+)
 
 // WhyNoGPU says in a sentence why TensorFlow uses no GPU, where it uses none.
 func WhyNoGPU() string {
@@ -181,10 +195,13 @@ func WhyNoGPU() string {
 // be started, or with what visibleDevices is set to, if it is; "" if nothing is.
 func whyNoDriver(driver Driver, err error, visible string, limited bool) string {
 	switch {
-	case err != nil && driver.CUDA == "":
+	case errors.Is(err, ErrNoDriver):
 		return fmt.Sprintf("there is no NVIDIA driver (%v); in a container it comes with --gpus all", err)
 	case limited && len(driver.GPUs) == 0 && (err == nil || strings.Contains(err.Error(), noDevice)):
-		return fmt.Sprintf("%s=%q hides all GPUs", visibleDevices, visible)
+		if visible == "" || strings.HasPrefix(visible, "-") {
+			return fmt.Sprintf("%s=%q hides all GPUs", visibleDevices, visible)
+		}
+		return fmt.Sprintf("the NVIDIA driver shows no GPU: there is none, or %s=%q hides it", visibleDevices, visible)
 	case err != nil:
 		return fmt.Sprintf("the NVIDIA driver does not start: %v", err)
 	case len(driver.GPUs) == 0:

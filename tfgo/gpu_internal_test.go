@@ -52,17 +52,19 @@ func TestWhyADriverWillNotDo(t *testing.T) {
 		limited bool
 		want    string
 	}{
-		"all is well":                   {Driver{CUDA: "12.4", GPUs: one}, nil, "", false, ""},
-		"one of several is visible":     {Driver{CUDA: "12.4", GPUs: one}, nil, "0", true, ""},
-		"there is none":                 {Driver{}, errors.New("libcuda.so.1: cannot open"), "", false, "no NVIDIA driver (libcuda.so.1: cannot open); in a container it comes with --gpus all"},
-		"none, and a variable":          {Driver{}, errors.New("libcuda.so.1: cannot open"), "0", true, "no NVIDIA driver"},
-		"it does not start":             {Driver{CUDA: "12.4"}, errors.New("start the driver: mismatch (CUDA error 803)"), "", false, "does not start: start the driver: mismatch"},
-		"not either, and a variable":    {Driver{CUDA: "12.4"}, errors.New("start the driver: mismatch (CUDA error 803)"), "0", true, "does not start: start the driver: mismatch"},
-		"all are hidden":                {Driver{CUDA: "12.4"}, errors.New("start the driver: no device (CUDA error 100)"), "", true, `CUDA_VISIBLE_DEVICES="" hides all GPUs`},
-		"all are hidden, it starts":     {Driver{CUDA: "12.4"}, nil, "-1", true, `CUDA_VISIBLE_DEVICES="-1" hides all GPUs`},
-		"it has none":                   {Driver{CUDA: "12.4"}, nil, "", false, "shows no GPU"},
-		"it is too old":                 {Driver{CUDA: "11.8", GPUs: one}, nil, "", false, "is for CUDA 11.8, and TensorFlow needs 12"},
-		"it is newer than what we know": {Driver{CUDA: "13.0", GPUs: one}, nil, "", false, ""},
+		"all is well":                       {Driver{CUDA: "12.4", GPUs: one}, nil, "", false, ""},
+		"one of several is visible":         {Driver{CUDA: "12.4", GPUs: one}, nil, "0", true, ""},
+		"there is none":                     {Driver{}, noDriver{errors.New("libcuda.so.1: cannot open")}, "", false, "no NVIDIA driver (libcuda.so.1: cannot open); in a container it comes with --gpus all"},
+		"none, and a variable":              {Driver{}, noDriver{errors.New("libcuda.so.1: cannot open")}, "0", true, "no NVIDIA driver"},
+		"it does not even know its version": {Driver{}, errors.New("start the driver: mismatch (CUDA error 803)"), "", false, "does not start: start the driver: mismatch"},
+		"none, or it is hidden":             {Driver{CUDA: "12.4"}, errors.New("start the driver: no device (CUDA error 100)"), "0", true, `shows no GPU: there is none, or CUDA_VISIBLE_DEVICES="0" hides it`},
+		"it does not start":                 {Driver{CUDA: "12.4"}, errors.New("start the driver: mismatch (CUDA error 803)"), "", false, "does not start: start the driver: mismatch"},
+		"not either, and a variable":        {Driver{CUDA: "12.4"}, errors.New("start the driver: mismatch (CUDA error 803)"), "0", true, "does not start: start the driver: mismatch"},
+		"all are hidden":                    {Driver{CUDA: "12.4"}, errors.New("start the driver: no device (CUDA error 100)"), "", true, `CUDA_VISIBLE_DEVICES="" hides all GPUs`},
+		"all are hidden, it starts":         {Driver{CUDA: "12.4"}, nil, "-1", true, `CUDA_VISIBLE_DEVICES="-1" hides all GPUs`},
+		"it has none":                       {Driver{CUDA: "12.4"}, nil, "", false, "shows no GPU"},
+		"it is too old":                     {Driver{CUDA: "11.8", GPUs: one}, nil, "", false, "is for CUDA 11.8, and TensorFlow needs 12"},
+		"it is newer than what we know":     {Driver{CUDA: "13.0", GPUs: one}, nil, "", false, ""},
 	} {
 		got := whyNoDriver(test.driver, test.err, test.visible, test.limited)
 		if (got == "") != (test.want == "") || !strings.Contains(got, test.want) {

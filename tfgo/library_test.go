@@ -115,7 +115,7 @@ func TestQuietlyPassesOnWhatIsNotALogLine(t *testing.T) {
 		os.Exit(0)
 	}
 	command := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
-	command.Env = append(os.Environ(), "TFGO_TEST_QUIETLY=1")
+	command.Env = append(os.Environ(), "TFGO_TEST_QUIETLY=1", xlaFlags+"=")
 	var stderr strings.Builder
 	command.Stderr = &stderr
 	if err := command.Run(); err != nil {

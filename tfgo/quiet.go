@@ -1,5 +1,8 @@
 package tfgo
 
+// #include "quiet.h"
+import "C"
+
 import (
 	"bytes"
 	"io"
@@ -21,17 +24,24 @@ var logWanted = sync.OnceValue(func() bool {
 	return set
 })
 
+// flagsGiven tells whether the user has set one of XLA's variables: a wrong flag in it
+// ends the process by _exit, after a line that would be lost.
+var flagsGiven = sync.OnceValue(func() bool { return os.Getenv(xlaFlags)+os.Getenv("XLA_FLAGS") != "" })
+
 // quietly runs load with TensorFlow's log turned off. What it would say comes
 // back as errors anyway.
 //
 // The level is not yet in force while the library's own initialisers run, so
 // their lines are caught: standard error goes to memory, and all but those
-// lines is passed on afterwards.
+// lines is passed on afterwards. All is, should the library end the process.
 func quietly(load func() error) error {
 	if logWanted() {
 		return load()
 	}
 	os.Setenv(LogLevelVariable, "3")
+	if flagsGiven() {
+		return load()
+	}
 	memory, err := unix.MemfdCreate("stderr", unix.MFD_CLOEXEC)
 	if err != nil {
 		return load()
@@ -46,10 +56,11 @@ func quietly(load func() error) error {
 		unix.Close(saved)
 		return load()
 	}
-	// Should the library end the process, Go says so where people see it.
 	stderr := os.NewFile(uintptr(saved), "stderr")
 	debug.SetCrashOutput(stderr, debug.CrashOptions{})
+	C.tfgo_catch(C.int(memory), C.int(saved))
 	defer func() {
+		C.tfgo_release()
 		debug.SetCrashOutput(nil, debug.CrashOptions{})
 		unix.Dup3(saved, 2, 0)
 		stderr.Close()

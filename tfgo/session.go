@@ -85,7 +85,7 @@ func NewSession(graph []byte, o Options) (*Session, error) {
 		return nil, err
 	}
 	if err := session.checkTarget(o.Target); err != nil {
-		return nil, errors.Join(fmt.Errorf("open session: %w", err), session.Close())
+		return nil, errors.Join(err, session.Close())
 	}
 	return session, nil
 }

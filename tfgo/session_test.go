@@ -3,6 +3,9 @@ package tfgo_test
 import (
 	"context"
 	"errors"
+	"os"
+	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -156,5 +159,22 @@ func TestLoadSaysWhichLibrary(t *testing.T) {
 	library, err := tfgo.Load()
 	if err != nil || !strings.HasPrefix(library.Version, "2.") || !strings.Contains(library.Path, "libtensorflow") {
 		t.Errorf("Load() = %+v, %v", library, err)
+	}
+}
+
+// What the library says before it ends the process is not lost.
+func TestQuietlyPassesOnWhatEndsTheProcess(t *testing.T) {
+	// TensorFlow's own check of this variable aborts while the model is loaded.
+	if dir := os.Getenv("TFGO_TEST_ABORT"); dir != "" {
+		_, err := tfgo.LoadSavedModel(dir, tfgo.Options{})
+		t.Fatalf("it was loaded: %v", err)
+	}
+	dir := modeltest.Dir(t, modeltest.Foreign)
+	command := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+	command.Env = append(os.Environ(), "TFGO_TEST_ABORT="+dir, "TF_NUM_INTRAOP_THREADS=-5")
+	command.Env = slices.DeleteFunc(command.Env, func(v string) bool { return strings.HasPrefix(v, tfgo.LogLevelVariable+"=") })
+	out, err := command.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "Check failed: num_threads") || !strings.Contains(string(out), "SIGABRT") {
+		t.Errorf("%v: %.2000s", err, out)
 	}
 }

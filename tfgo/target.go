@@ -48,6 +48,16 @@ func (t Target) Check() error {
 	return nil
 }
 
+// Find opens what the target computes on, and closes it again. ErrNoGPU is in the
+// chain of its error where a GPU that there must be cannot be used.
+func (t Target) Find() error {
+	session, err := NewSession(nil, Options{Target: t})
+	if err != nil {
+		return err
+	}
+	return session.Close()
+}
+
 // NeedsGPU tells whether there must be a GPU.
 func (t Target) NeedsGPU() bool {
 	index, err := t.gpu()

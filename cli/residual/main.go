@@ -3,10 +3,14 @@ package main
 
 import (
 	"os"
+	"runtime/debug"
 
 	"github.com/residual-go/residual/cli"
 )
 
 func main() {
+	// A crash, also of TensorFlow's, ends by SIGABRT (134 in containers). Go's own exit
+	// code of it is 2, which is wrong usage here: a job queue would not try again.
+	debug.SetTraceback("crash")
 	os.Exit(cli.Main(os.Args, os.Stdout, os.Stderr))
 }

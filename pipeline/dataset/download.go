@@ -157,8 +157,8 @@ func (a archive) download(ctx context.Context, part string, progress func(Progre
 			return err
 		}
 		if empty >= a.tries {
-			return fmt.Errorf("%w; without a network, unpack the archive anywhere and name that folder instead of %q, "+
-				"or use %q", err, CIFAR10, Synthetic)
+			return networkError{fmt.Errorf("%w; without a network, unpack the archive anywhere and name that folder instead of %q, "+
+				"or use %q", err, CIFAR10, Synthetic)}
 		}
 		select {
 		case <-time.After(a.pause):
@@ -174,6 +174,15 @@ func removeEmpty(file string) {
 		os.Remove(file)
 	}
 }
+
+// ErrNetwork is in the chain of Download's error where the network failed, so that
+// another call may go on with what has come.
+var ErrNetwork = errors.New("the network failed")
+
+type networkError struct{ error }
+
+func (e networkError) Unwrap() error        { return e.error }
+func (e networkError) Is(target error) bool { return target == ErrNetwork }
 
 // finalError is one that another try would not mend.
 type finalError struct{ error }

@@ -87,13 +87,12 @@ func complete(app *cli.App, before []string, begun string) (candidates []candida
 			}
 		}
 	}
-	name, value, assigned := strings.Cut(begun, "=")
+	name, _, assigned := strings.Cut(begun, "=")
 	switch {
 	case flag != nil:
 		candidates, files = valuesOf(command, flag)
 	case assigned && strings.HasPrefix(begun, "--") && command != nil && flagNamed(command, name[2:]) != nil:
 		candidates, files = valuesOf(command, flagNamed(command, name[2:]))
-		files = files && value == "" // shells complete files that words begin with
 		for i := range candidates {
 			candidates[i].word = name + "=" + candidates[i].word
 		}

@@ -90,26 +90,40 @@ func TestShellsComplete(t *testing.T) {
 	if err := os.Symlink(program, filepath.Join(folder, "residual")); err != nil {
 		t.Fatal(err)
 	}
+	files := t.TempDir()
+	for _, name := range []string{"a1.jpg", "a[1].jpg", "so far"} {
+		write(t, filepath.Join(files, name), nil)
+	}
 	for shell, script := range map[string]string{
 		"bash": `eval "$(residual completion bash)"
 			COMP_WORDS=(residual ""); COMP_CWORD=1; _residual residual "" residual; printf '%s\n' "${COMPREPLY[@]}"; echo "=="
 			COMP_WORDS=(residual train --de); COMP_CWORD=2; _residual residual --de train; printf '%s\n' "${COMPREPLY[@]}"; echo "=="
 			COMP_WORDS=(residual train --device g); COMP_CWORD=3; _residual residual g --device; printf '%s\n' "${COMPREPLY[@]}"; echo "=="
-			COMP_WORDS=(residual train --device = g); COMP_CWORD=4; _residual residual g =; printf '%s\n' "${COMPREPLY[@]}"`,
+			COMP_WORDS=(residual train --device = g); COMP_CWORD=4; _residual residual g =; printf '%s\n' "${COMPREPLY[@]}"; echo "=="
+			compopt() { :; }
+			COMP_WORDS=(residual predict a); COMP_CWORD=2; _residual residual a predict; printf '%s\n' "${COMPREPLY[@]}"; echo "=="
+			COMP_WORDS=(residual serve --model cats = s); COMP_CWORD=5; _residual residual s =; printf '%s\n' "${COMPREPLY[@]}"; echo "=="
+			COMP_WORDS=(residual serve --model = s); COMP_CWORD=4; _residual residual s =; printf '%s\n' "${COMPREPLY[@]}"`,
 		"fish": `residual completion fish | source; complete -C "residual "; echo "=="; complete -C "residual train --de"; echo "=="
-			complete -C "residual train --device g"; echo "=="; complete -C "residual train --device=g"`,
+			complete -C "residual train --device g"; echo "=="; complete -C "residual train --device=g"; echo "=="
+			complete -C "residual predict a"; echo "=="; complete -C "residual serve --model cats=s"; echo "=="; complete -C "residual serve --model=s"`,
 		"zsh": `autoload -U compinit; compinit -u -D; eval "$(residual completion zsh)"
 			_describe() { print -rl -- "${(@P)2}"; }
 			words=(residual ""); CURRENT=2; _residual; echo "=="
 			words=(residual train --de); CURRENT=3; _residual; echo "=="
 			words=(residual train --device g); CURRENT=4; _residual; echo "=="
-			words=(residual train --device=g); CURRENT=3; _residual`,
+			words=(residual train --device=g); CURRENT=3; _residual; echo "=="
+			compset() { PREFIX=${PREFIX#$~3}; }; _files() { print -rl -- $PREFIX*; }
+			words=(residual predict a); CURRENT=3; PREFIX=a; _residual; echo "=="
+			words=(residual serve --model cats=s); CURRENT=4; PREFIX=cats=s; _residual; echo "=="
+			words=(residual serve --model=s); CURRENT=3; PREFIX=--model=s; _residual`,
 	} {
 		t.Run(shell, func(t *testing.T) {
 			if _, err := exec.LookPath(shell); err != nil {
 				t.Skip("there is no", shell)
 			}
 			command := exec.Command(shell, "-c", script)
+			command.Dir = files
 			command.Env = []string{"PATH=" + folder + ":/usr/bin:/bin", "HOME=" + t.TempDir(), roleVariable + "=residual"}
 			var stderr bytes.Buffer
 			command.Stderr = &stderr
@@ -118,8 +132,10 @@ func TestShellsComplete(t *testing.T) {
 				t.Fatalf("%v: %s%s", err, out, &stderr)
 			}
 			answers := strings.Split(string(out), "==\n")
-			for i, begins := range []string{"(?m)^evaluate\\b", "(?m)^--device\\b", "(?m)^gpu\\b", "(?m)^(--device=)?gpu\\b"} {
-				if len(answers) != 4 || !regexp.MustCompile(begins).MatchString(answers[i]) {
+			for i, begins := range []string{
+				`(?m)^evaluate\b`, `(?m)^--device\b`, `(?m)^gpu\b`, `(?m)^(--device=)?gpu\b`, `(?m)^a1\.jpg\n(.*\n)*a\\?\[1`, `(?m)^(cats=)?so\\? far`, `(?m)^(--model=)?so\\? far`,
+			} {
+				if len(answers) != 7 || !regexp.MustCompile(begins).MatchString(answers[i]) {
 					t.Errorf("answer %d has no line with %s:\n%s", i, begins, out)
 				}
 			}

@@ -23,6 +23,17 @@ func TestAutomaticPrecision(t *testing.T) {
 		t.Errorf("config.json has %s", config)
 	}
 	must(t, "train", "--out", dir, "--resume", "--precision", "auto") // nothing has changed: it is finished
+	refused(t, run("train", "--out", dir, "--resume", "--device", "none"), 2, "--device")
+	// A run that began in another precision keeps it.
+	other := filepath.Join(t.TempDir(), "run")
+	must(t, "train", "--model", small, "--data", "synthetic", "--limit", "20", "--epochs", "1", "--out", other, "--precision", "tf32", "--gpu-memory", "0.5")
+	must(t, "train", "--out", other, "--resume", "--precision", "auto")
+	must(t, "train", "--out", other, "--resume", "--override", "--epochs", "2")
+	for _, kept := range []string{`"precision": "tf32"`, `"gpu_memory": "0.5"`, `"model_precision": "float32"`} {
+		if config := read(t, filepath.Join(other, "config.json")); !strings.Contains(config, kept) {
+			t.Errorf("config.json has not %s: %s", kept, config)
+		}
+	}
 	refused(t, run("evaluate", "--model", small, "--data", "synthetic", "--precision", "half"), 2, "--precision", "auto", "bfloat16", `"half"`)
 	o = run("evaluate", "--model", small, "--data", "synthetic", "--limit", "20", "--precision", "bfloat16")
 	if said := strings.Contains(o.stderr, "bfloat16 is slower than float32 here"); o.code != 0 || said != (want == tfgo.Float32) {

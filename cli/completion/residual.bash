@@ -1,18 +1,23 @@
 # bash completion of residual
 _residual() {
-	local cur=$2 words line IFS=$'\n'
+	local cur=$2 begun words line path IFS=$'\n'
 	words=("${COMP_WORDS[@]:1:COMP_CWORD-1}")
-	# --flag=value is three words to bash, which is asked for as --flag value.
-	[[ $cur == = ]] && cur=
-	(( ${#words[@]} )) && [[ ${words[-1]} == = ]] && unset 'words[-1]'
+	# What has an equals sign in it is three words to bash: --flag=value, which is asked
+	# for as --flag value, and name=path.
+	[[ $cur == = ]] && cur= && words+=(=)
+	begun=$cur
+	if (( ${#words[@]} > 1 )) && [[ ${words[-1]} == = ]]; then
+		unset 'words[-1]'
+		[[ ${words[-1]} == -* ]] || { begun="${words[-1]}=$cur" && unset 'words[-1]'; }
+	fi
 	COMPREPLY=()
 	while read -r line; do
 		if [[ $line == . ]]; then
-			COMPREPLY+=($(compgen -f -- "$cur"))
+			while read -r path; do COMPREPLY+=("$path"); done < <(compgen -f -- "$cur")
 			compopt -o filenames
 		else
 			COMPREPLY+=("${line%%$'\t'*}")
 		fi
-	done < <("$1" __complete "${words[@]}" "$cur" 2>/dev/null)
+	done < <("$1" __complete "${words[@]}" "$begun" 2>/dev/null)
 }
 complete -F _residual residual

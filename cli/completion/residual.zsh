@@ -4,16 +4,19 @@ _residual() {
 	local -a found
 	while IFS= read -r line; do
 		if [[ $line == . ]]; then
+			[[ ${words[CURRENT]%%=*} == */* ]] || compset -P 1 '*=' # behind --flag= or name=, too
 			_files
 		else
 			word=${line%%$'\t'*}
-			found+=("${word//:/\\:}:${line#*$'\t'}")
+			found+=("${word//:/\\:}${line[$#word+1,-1]/$'\t'/:}")
 		fi
 	done < <("${words[1]}" __complete "${(@)words[2,CURRENT]}" 2>/dev/null)
-	(( $#found )) && _describe residual found
+	if (( $#found )); then _describe residual found; fi
 }
 if [[ $funcstack[1] == _residual ]]; then
 	_residual "$@" # as a file on the fpath
-else
+elif (( $+functions[compdef] )); then
 	compdef _residual residual
+else
+	print -u2 'residual: completion needs this first: autoload -U compinit; compinit'
 fi

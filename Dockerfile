@@ -21,8 +21,7 @@ ARG SEED=0
 # More of export's options, such as --build-arg EXPORT_OPTIONS="--loss logits".
 ARG EXPORT_OPTIONS=
 # Ten classes are CIFAR-10's, by their names.
-RUN cd /build && options="--recipe $RECIPE --weights $WEIGHTS --seed $SEED" \
-	&& if [ "$RECIPE" = keras ]; then options="$options --upsample $UPSAMPLE"; fi \
+RUN cd /build && options="--recipe $RECIPE --upsample $UPSAMPLE --weights $WEIGHTS --seed $SEED" \
 	&& if [ "$CLASSES" != 10 ]; then options="$options --classes $CLASSES"; fi \
 	&& PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/site python3 -m python_export export --out /model $options $EXPORT_OPTIONS
 
@@ -86,6 +85,7 @@ LABEL org.opencontainers.image.title="residual" \
 FROM runtime AS gpu
 COPY --from=gpu-library /out-library/ /
 COPY --from=build /out/ /
+RUN ["residual", "doctor"]
 # For NVIDIA's container toolkit: compute, and nvidia-smi.
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 ARG COMMIT=
@@ -108,5 +108,7 @@ CMD ["/runs"]
 FROM runtime AS cpu
 COPY --from=cpu-library /out-library/ /
 COPY --from=build /out/ /
+# Fails where the base image does not run the program or TensorFlow.
+RUN ["residual", "doctor"]
 ARG COMMIT=
 LABEL org.opencontainers.image.revision="${COMMIT}"

@@ -32,7 +32,7 @@ test-models: build
 	@$(PY) -m python_export.tests.models build/test-models
 
 test: build test-models race ## all tests, Go and Python
-	go test $(NATIVE)
+	go test -timeout 40m $(NATIVE)
 	cd examples/service && go test ./...
 	cd deploy && go test ./...
 	$(PY) -m pytest -q -n 2 --dist loadfile python_export
@@ -79,6 +79,7 @@ fuzz: build ## each fuzz target for a minute
 install: build ## the program, TensorFlow's library, manual page and completions under PREFIX
 	@scripts/install.sh --program bin/residual --library "$$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
 		--to "$(DESTDIR)$(PREFIX)"
+	@echo "Installed: $(DESTDIR)$(PREFIX)/bin/residual, lib/residual (TensorFlow's library), share/man, completions, share/doc/residual (licences)"
 
 # On a machine without a GPU those that compare with one are skipped; RESIDUAL_TEST_DEVICE=cpu shows that they themselves are right.
 test-gpu: build test-models ## what a GPU computes, against the CPU: float32, TF32, bfloat16, float16, with XLA and without
@@ -87,8 +88,8 @@ test-gpu: build test-models ## what a GPU computes, against the CPU: float32, TF
 bench-gpu: build ## images a second on a GPU in each precision, with XLA and without; RESIDUAL_BENCH_DEVICE=cpu tries it
 	@scripts/bench_gpu.sh
 
-dist: build ## an archive that runs on a bare Debian: dist/residual-VERSION-linux-amd64.tar.gz
-	@scripts/dist.sh models/resnet50
+dist: build ## an archive that runs on a bare Debian: dist/residual-VERSION-linux-amd64.tar.gz; MODEL=DIR packs that one
+	@scripts/dist.sh $(MODEL)
 
 dist-test: ## unpack it in a bare Debian and use it (root; debootstrap)
 	@scripts/dist_test.sh

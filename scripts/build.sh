@@ -8,6 +8,8 @@ fail() {
 	exit 1
 }
 
+[ -z "${SUDO_USER-}" ] || command -v go >/dev/null ||
+	fail "There is no go on the path that sudo leaves: run it as sudo env \"PATH=\$PATH\" make install"
 command -v go >/dev/null || fail "There is no go: install Go 1.26 or newer (https://go.dev/dl), then run make again"
 command -v "${CC:-cc}" >/dev/null || fail "There is no C compiler: on Debian and Ubuntu, apt install gcc libc6-dev; then run make again"
 # Where go is told not to look for it (-buildvcs=false), too.

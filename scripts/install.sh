@@ -5,6 +5,7 @@
 #                                                       wheel, and NVIDIA's if they are there
 #   scripts/install.sh --model DIR --to PREFIX          the model that residual train takes by itself
 set -eu
+umask 022
 here=$(cd "$(dirname "$0")/.." && pwd)
 
 fail() {
@@ -23,10 +24,14 @@ while [ $# -gt 1 ]; do
 	esac
 	shift 2
 done
-[ -n "$to" ] && [ $# = 0 ] || fail "see the head of $0 for how it is called"
+[ -n "$to" ] && [ -n "$program$library$model" ] && [ $# = 0 ] || fail "see the head of $0 for how it is called"
+mkdir -p "$to"
+to=$(cd "$to" && pwd)
 
 if [ -n "$program" ]; then
-	install -D -m 755 "$program" "$to/bin/residual"
+	install -D -m 755 "$program" "$to/bin/residual.part"
+	mv "$to/bin/residual.part" "$to/bin/residual" # whole, also where it runs
+	program=$to/bin/residual
 	install -d "$to/share/man/man1" "$to/share/bash-completion/completions" "$to/share/zsh/site-functions" \
 		"$to/share/fish/vendor_completions.d"
 	"$program" man >"$to/share/man/man1/residual.1"
@@ -41,8 +46,9 @@ if [ -n "$library" ]; then
 	# TensorFlow looks for NVIDIA's libraries beside its own folder, as wheels lie: ../nvidia/*/lib.
 	install -d "$to/lib/residual/tensorflow"
 	for file in libtensorflow_cc.so.2 libtensorflow_framework.so.2; do
-		strip --strip-unneeded -o "$to/lib/residual/tensorflow/$file" "$library/tensorflow/$file"
-		chmod 755 "$to/lib/residual/tensorflow/$file"
+		strip --strip-unneeded -o "$to/lib/residual/tensorflow/$file.part" "$library/tensorflow/$file"
+		chmod 755 "$to/lib/residual/tensorflow/$file.part"
+		mv "$to/lib/residual/tensorflow/$file.part" "$to/lib/residual/tensorflow/$file"
 	done
 	if [ -d "$library/nvidia" ]; then
 		(cd "$library" && find nvidia \( -path '*/lib/*.so*' -o -path '*/bin/ptxas' -o -path '*/nvvm/libdevice/*' \) -type f) |

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -123,6 +124,9 @@ func prepare(commands []*cli.Command) {
 
 // noCommand answers where a command's name was expected.
 func noCommand(c *cli.Context, name string) error {
+	if c.Args().First() == "help" { // as other programs have it
+		return c.App.RunContext(c.Context, slices.Concat(strings.Fields(name), c.Args().Tail(), []string{"--help"}))
+	}
 	if c.Args().Present() {
 		return &usageError{command: name, text: fmt.Sprintf("there is no command %q", c.Args().First())}
 	}

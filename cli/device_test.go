@@ -94,12 +94,15 @@ func TestDoctorAsksAServer(t *testing.T) {
 	answers := http.StatusOK
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(answers)
-		_, _ = w.Write([]byte("loading\nm"))
+		_, _ = w.Write([]byte("loading\n\x1b]0;m"))
 	}))
 	defer server.Close()
 	url := server.URL + "/readyz"
 	if o := must(t, "doctor", "--url", url); o.stdout != url+": 200 OK\n" {
 		t.Errorf("got %q", o.stdout)
+	}
+	if o := must(t, "doctor", "--url", server.URL); o.stdout != url+": 200 OK\n" {
+		t.Errorf("without a path: %q", o.stdout)
 	}
 	var got struct{ Status int }
 	must(t, "doctor", "--url", url, "--json").lastLine(t, &got)
@@ -107,7 +110,7 @@ func TestDoctorAsksAServer(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	answers = http.StatusServiceUnavailable
-	refused(t, run("doctor", "--url", url), 1, url, "503", "loading; m")
+	refused(t, run("doctor", "--url", url), 1, url, "503", "loading; ]0;m")
 	server.Close()
 	refused(t, run("doctor", "--url", url), 1, url, "refused")
 	for _, wrong := range []string{"", "localhost:8501", "ftp://localhost", "http://", "http://a b"} {

@@ -24,7 +24,7 @@ func doctorCommand() *cli.Command {
 		UsageText: "residual doctor",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "env", Usage: "print what a Go program needs to build with residual: eval \"$(residual doctor --env)\""},
-			&cli.StringFlag{Name: urlName, Usage: "only ask the server at `URL`, such as http://localhost:8501/readyz, whether it is well: exit code 0 if it answers 200"},
+			&cli.StringFlag{Name: urlName, Usage: "only ask the server at `URL`, such as http://localhost:8501, whether it is ready (/readyz) or what its path asks for: exit code 0 if it answers 200"},
 			debugFlag, jsonFlag,
 		},
 		Action: doctor,

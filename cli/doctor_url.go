@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/urfave/cli/v2"
 )
@@ -24,7 +25,11 @@ func askServer(c *cli.Context, text string) error {
 	if err != nil || address.Scheme != "http" && address.Scheme != "https" || address.Host == "" {
 		return usagef(c, "--%s must be such as http://localhost:8501/readyz, not %q", urlName, text)
 	}
-	request, err := http.NewRequestWithContext(c.Context, http.MethodGet, text, nil)
+	if address.Path == "" {
+		address.Path = "/readyz"
+	}
+	text = address.Redacted()
+	request, err := http.NewRequestWithContext(c.Context, http.MethodGet, address.String(), nil)
 	if err != nil {
 		return usagef(c, "--%s: %v", urlName, err)
 	}
@@ -42,7 +47,12 @@ func askServer(c *cli.Context, text string) error {
 	if err != nil {
 		return fmt.Errorf("ask %s: %w", text, err)
 	}
-	said := strings.TrimSpace(string(body))
+	said := strings.Map(func(r rune) rune { // what a terminal would act on is none of the server's business
+		if unicode.IsControl(r) && r != '\n' {
+			return -1
+		}
+		return r
+	}, strings.TrimSpace(string(body)))
 	if answer.StatusCode != http.StatusOK {
 		return fmt.Errorf("ask %s: it answers %s: %s", text, answer.Status, oneLine(said))
 	}

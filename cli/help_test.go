@@ -41,6 +41,11 @@ func TestHelpWithoutACommandIsTheHelp(t *testing.T) {
 			t.Errorf("residual %s prints\n%s", command, bare.stdout)
 		}
 	}
+	for command, asked := range map[string]string{"help": "--help", "help train": "train --help", "checkpoints help list": "checkpoints list --help"} {
+		if got, want := must(t, strings.Fields(command)...), must(t, strings.Fields(asked)...); got.stdout != want.stdout {
+			t.Errorf("residual %s prints\n%s", command, got.stdout)
+		}
+	}
 }
 
 // Every command has an example, --json, and flags spelled as in every other.

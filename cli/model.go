@@ -67,13 +67,21 @@ func ofMissing(err error, dir string) error {
 	if err == nil {
 		return nil
 	}
+	if run := filepath.Dir(filepath.Clean(dir)); filepath.Dir(runDir(run).model()) == filepath.Clean(dir) && isUnfinished(run) {
+		dir = run // the folder that the run's model will be in
+	}
 	if _, statErr := os.Stat(dir); errors.Is(statErr, fs.ErrNotExist) {
 		return fmt.Errorf("%w: residual export --out %s makes one", err, dir)
 	}
-	if state, stateErr := runDir(dir).progress(); stateErr != nil || state != unfinished {
+	if !isUnfinished(dir) {
 		return err
 	}
 	return fmt.Errorf("%w: the run is not finished; residual checkpoints export last --from %s --out DIR makes a model of its last checkpoint", err, dir)
+}
+
+func isUnfinished(dir string) bool {
+	state, err := runDir(dir).progress()
+	return err == nil && state == unfinished
 }
 
 // needSignatures says what a model lacks.

@@ -127,7 +127,10 @@ func TestASignalEndsARunInGoodOrder(t *testing.T) {
 			if diff := cmp.Diff(contents(t, again), contents(t, stopped)); diff != "" {
 				t.Errorf("the checkpoint is not of the last step: %s", diff)
 			}
-			refused(t, finish(t, process(t, []string{"evaluate", "--model", run, "--data", "synthetic"})), 1, run, "not finished", "checkpoints export last")
+			for _, model := range []string{run, filepath.Join(run, "model")} {
+				o := finish(t, process(t, []string{"evaluate", "--model", model, "--data", "synthetic"}))
+				refused(t, o, 1, model, "not finished", "checkpoints export last --from "+run+" ")
+			}
 			for _, name := range files(t, run) {
 				if strings.Contains(name, "/.") || strings.HasPrefix(name, "model") {
 					t.Errorf("there is %s", name)

@@ -85,6 +85,7 @@ LABEL org.opencontainers.image.title="residual" \
 FROM runtime AS gpu
 COPY --from=gpu-library /out-library/ /
 COPY --from=build /out/ /
+# Fails where the base image does not run the program or TensorFlow.
 RUN ["residual", "doctor"]
 # For NVIDIA's container toolkit: compute, and nvidia-smi.
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
@@ -108,7 +109,6 @@ CMD ["/runs"]
 FROM runtime AS cpu
 COPY --from=cpu-library /out-library/ /
 COPY --from=build /out/ /
-# Fails where the base image does not run the program or TensorFlow.
 RUN ["residual", "doctor"]
 ARG COMMIT=
 LABEL org.opencontainers.image.revision="${COMMIT}"

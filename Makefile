@@ -89,7 +89,7 @@ bench-gpu: build ## images a second on a GPU in each precision, with XLA and wit
 	@scripts/bench_gpu.sh
 
 dist: build ## an archive that runs on a bare Debian: dist/residual-VERSION-linux-amd64.tar.gz; MODEL=DIR packs that one
-	@scripts/dist.sh $(MODEL)
+	@scripts/dist.sh "$(MODEL)"
 
 dist-test: ## unpack it in a bare Debian and use it (root; debootstrap)
 	@scripts/dist_test.sh

@@ -103,10 +103,10 @@ func TestShellsComplete(t *testing.T) {
 			compopt() { :; }
 			COMP_WORDS=(residual predict a); COMP_CWORD=2; _residual residual a predict; printf '%s\n' "${COMPREPLY[@]}"; echo "=="
 			COMP_WORDS=(residual serve --model cats = s); COMP_CWORD=5; _residual residual s =; printf '%s\n' "${COMPREPLY[@]}"; echo "=="
-			COMP_WORDS=(residual serve --model = s); COMP_CWORD=4; _residual residual s =; printf '%s\n' "${COMPREPLY[@]}"`,
+			COMP_WORDS=(residual serve --model = cats = s); COMP_CWORD=6; _residual residual s =; printf '%s\n' "${COMPREPLY[@]}"`,
 		"fish": `residual completion fish | source; complete -C "residual "; echo "=="; complete -C "residual train --de"; echo "=="
 			complete -C "residual train --device g"; echo "=="; complete -C "residual train --device=g"; echo "=="
-			complete -C "residual predict a"; echo "=="; complete -C "residual serve --model cats=s"; echo "=="; complete -C "residual serve --model=s"`,
+			complete -C "residual predict a"; echo "=="; complete -C "residual serve --model cats=s"; echo "=="; complete -C "residual serve --model=cats=s"`,
 		"zsh": `autoload -U compinit; compinit -u -D; eval "$(residual completion zsh)"
 			_describe() { print -rl -- "${(@P)2}"; }
 			words=(residual ""); CURRENT=2; _residual; echo "=="
@@ -116,7 +116,7 @@ func TestShellsComplete(t *testing.T) {
 			compset() { PREFIX=${PREFIX#$~3}; }; _files() { print -rl -- $PREFIX*; }
 			words=(residual predict a); CURRENT=3; PREFIX=a; _residual; echo "=="
 			words=(residual serve --model cats=s); CURRENT=4; PREFIX=cats=s; _residual; echo "=="
-			words=(residual serve --model=s); CURRENT=3; PREFIX=--model=s; _residual`,
+			words=(residual serve --model=cats=s); CURRENT=3; PREFIX=--model=cats=s; _residual`,
 	} {
 		t.Run(shell, func(t *testing.T) {
 			if _, err := exec.LookPath(shell); err != nil {
@@ -133,7 +133,7 @@ func TestShellsComplete(t *testing.T) {
 			}
 			answers := strings.Split(string(out), "==\n")
 			for i, begins := range []string{
-				`(?m)^evaluate\b`, `(?m)^--device\b`, `(?m)^gpu\b`, `(?m)^(--device=)?gpu\b`, `(?m)^a1\.jpg\n(.*\n)*a\\?\[1`, `(?m)^(cats=)?so\\? far`, `(?m)^(--model=)?so\\? far`,
+				`(?m)^evaluate\b`, `(?m)^--device\b`, `(?m)^gpu\b`, `(?m)^(--device=)?gpu\b`, `(?m)^a1\.jpg\n(.*\n)*a\\?\[1`, `(?m)^(cats=)?so\\? far`, `(?m)^(--model=cats=)?so\\? far`,
 			} {
 				if len(answers) != 7 || !regexp.MustCompile(begins).MatchString(answers[i]) {
 					t.Errorf("answer %d has no line with %s:\n%s", i, begins, out)

@@ -24,7 +24,7 @@ func doctorCommand() *cli.Command {
 		UsageText: "residual doctor",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "env", Usage: "print what a Go program needs to build with residual: eval \"$(residual doctor --env)\""},
-			&cli.StringFlag{Name: urlName, Usage: "only ask the server at `URL`, such as http://localhost:8501, whether it is ready (/readyz) or what its path asks for: exit code 0 if it answers 200"},
+			&cli.StringFlag{Name: urlName, Usage: "only ask the server at `URL`, such as http://localhost:8501, whether it is well (/readyz, if there is no path): exit code 0 if it answers 200"},
 			debugFlag, jsonFlag,
 		},
 		Action: doctor,
@@ -52,7 +52,7 @@ func doctor(c *cli.Context) error {
 	if c.IsSet(urlName) {
 		return askServer(c, c.String(urlName))
 	}
-	// A driver that hangs is told of nothing: a signal ends the process.
+	// A driver that hangs cannot be cancelled: a signal ends the process at once.
 	signal.Reset(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	var all []finding
 	var unsaid error

@@ -25,7 +25,7 @@ func askServer(c *cli.Context, text string) error {
 	if err != nil || address.Scheme != "http" && address.Scheme != "https" || address.Host == "" {
 		return usagef(c, "--%s must be such as http://localhost:8501/readyz, not %q", urlName, text)
 	}
-	if address.Path == "" {
+	if strings.Trim(address.Path, "/") == "" {
 		address.Path = "/readyz"
 	}
 	text = address.Redacted()

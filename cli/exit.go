@@ -122,7 +122,7 @@ func exitCode(ctx context.Context, err error) int {
 	case errors.As(err, &stopped) && stopped.cause == errMaxTime,
 		errors.Is(err, dataset.ErrNetwork), errors.Is(err, disk.ErrLocked):
 		return exitAgain
-	case errors.Is(err, context.Canceled) && errors.As(context.Cause(ctx), &caught):
+	case errors.As(err, &caught), errors.Is(err, context.Canceled) && errors.As(context.Cause(ctx), &caught): // net/http gives the cause
 		return exitSignal + int(caught.signal)
 	case errors.As(err, &silent):
 		return int(silent)

@@ -67,9 +67,7 @@ func ofMissing(err error, dir string) error {
 	if err == nil {
 		return nil
 	}
-	if run := filepath.Dir(filepath.Clean(dir)); filepath.Dir(runDir(run).model()) == filepath.Clean(dir) && isUnfinished(run) {
-		dir = run // the folder that the run's model will be in
-	}
+	dir = unfinishedRun(dir)
 	if _, statErr := os.Stat(dir); errors.Is(statErr, fs.ErrNotExist) {
 		return fmt.Errorf("%w: residual export --out %s makes one", err, dir)
 	}
@@ -77,6 +75,17 @@ func ofMissing(err error, dir string) error {
 		return err
 	}
 	return fmt.Errorf("%w: the run is not finished; residual checkpoints export last --from %s --out DIR makes a model of its last checkpoint", err, dir)
+}
+
+// unfinishedRun is the run whose model will be in dir; dir itself if there is none.
+func unfinishedRun(dir string) string {
+	path := filepath.Clean(dir)
+	for _, run := range []string{filepath.Dir(path), filepath.Dir(filepath.Dir(path))} {
+		if model := runDir(run).model(); (path == model || path == filepath.Dir(model)) && isUnfinished(run) {
+			return run
+		}
+	}
+	return dir
 }
 
 func isUnfinished(dir string) bool {

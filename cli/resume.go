@@ -74,10 +74,13 @@ func findSite(c *cli.Context) (*site, error) {
 
 // take takes over the run that is there.
 func (s *site) take(c *cli.Context, state progress) (err error) {
+	if err := s.readConfig(); err != nil {
+		return err
+	}
+	if err := s.before.settlePrecision(c); err != nil {
+		return err
+	}
 	if state == finished {
-		if err := s.readConfig(); err != nil {
-			return err
-		}
 		changes := s.before.given(c)
 		if len(changes) == 0 {
 			s.finished = true

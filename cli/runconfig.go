@@ -43,11 +43,11 @@ type runConfig struct {
 	Freeze           string            `json:"freeze,omitempty"` // the part of the model that is left as it is
 	Seed             int64             `json:"seed"`
 	Limit            int               `json:"limit"`                     // 0 is no limit
-	Precision        string            `json:"precision"`                 // --precision
+	Precision        string            `json:"precision"`                 // of the session: --precision, or what auto stood for
 	ModelPrecision   string            `json:"model_precision,omitempty"` // of the model's layers, see savedmodel.Metadata.Precision
 	Threads          int               `json:"threads"`
 	Device           string            `json:"device,omitempty"`      // as --device was given; "" is auto
-	GPUMemory        string            `json:"gpu_memory,omitempty"`  // as --gpu-memory was given
+	GPUMemory        string            `json:"gpu_memory,omitempty"`  // as --gpu-memory was given, or growth
 	ComputedOn       string            `json:"computed_on,omitempty"` // cpu or gpu, when the run went on last
 	XLA              bool              `json:"xla,omitempty"`
 	CheckpointEvery  string            `json:"checkpoint_every"`  // steps, or a time such as 10m

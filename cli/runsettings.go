@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/residual-go/residual/pipeline"
+	"github.com/residual-go/residual/tfgo"
 )
 
 // setting is a setting of a run as a flag of train.
@@ -22,11 +23,22 @@ type setting struct {
 	changes bool   // what the run computes
 }
 
-// isGiven tells whether the flag asks for something else than the run's own. What is
-// fastest is found out once: the same command on another machine goes on as it began.
-func (s setting) isGiven(c *cli.Context) bool {
-	found := s.flag == precisionFlag.Name && c.String(s.flag) == autoPrecision && !c.Bool(overrideName)
-	return c.IsSet(s.flag) && !found
+// settlePrecision sets --precision auto to what it stands for in a run that goes on: what
+// it began with, wherever it goes on; with --override what is fastest now.
+func (r runConfig) settlePrecision(c *cli.Context) error {
+	if c.String(precisionFlag.Name) != autoPrecision {
+		return nil
+	}
+	precision := r.Precision
+	if c.Bool(overrideName) {
+		target, err := targetOf(c)
+		if err != nil {
+			return err
+		}
+		fastest, _ := tfgo.FastestPrecision(target)
+		precision = string(fastest)
+	}
+	return c.Set(precisionFlag.Name, precision)
 }
 
 // text is the value as people read it.
@@ -83,7 +95,7 @@ func (r runConfig) settings() []setting {
 func (r runConfig) fill(c *cli.Context) (filled []string, err error) {
 	withoutWandB := c.IsSet(logName) && !strings.Contains(c.String(logName), logWandB)
 	for _, s := range r.settings() {
-		if s.value == "" || s.isGiven(c) || withoutWandB && (s.flag == projectName || s.flag == runNameName) {
+		if s.value == "" || c.IsSet(s.flag) || withoutWandB && (s.flag == projectName || s.flag == runNameName) {
 			continue
 		}
 		if s.flag == modelFlag.Name || s.flag == dataFlag.Name {
@@ -145,7 +157,7 @@ func (r runConfig) changes(now runConfig) changes {
 func (r runConfig) given(c *cli.Context) changes {
 	var found changes
 	for _, s := range r.settings() {
-		if !s.changes || !s.isGiven(c) {
+		if !s.changes || !c.IsSet(s.flag) {
 			continue
 		}
 		is := fmt.Sprint(c.Value(s.flag))

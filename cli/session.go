@@ -16,7 +16,7 @@ var (
 	deviceFlag    = &cli.StringFlag{Name: "device", Usage: "`D` is cpu, gpu, gpu:1 (the second one), or auto: a GPU where there is one", Value: tfgo.AutoDevice}
 	gpuMemoryFlag = &cli.StringFlag{Name: "gpu-memory", Usage: "the `SHARE` of the GPU's memory to take at once, such as 0.8, or growth: as it is needed", Value: memoryGrowth}
 	xlaFlag       = &cli.BoolFlag{Name: "xla", Usage: "compile the model with XLA: faster on GPUs, slower on CPUs"}
-	threadsFlag   = &cli.IntFlag{Name: "threads", Usage: "compute with `N` threads; results depend on it in the last bits", DefaultText: "one for each core, or as many as the container may use"}
+	threadsFlag   = &cli.IntFlag{Name: "threads", Usage: "compute with `N` threads; results depend on it in the last bits", DefaultText: "one for each core, or as GOMAXPROCS or a container's limit has it"}
 	precisionFlag = &cli.StringFlag{Name: "precision", Usage: "`P` is float32, tf32 (of GPUs), bfloat16 (of CPUs), or auto: what is faster on this machine", Value: string(tfgo.Float32)}
 )
 
@@ -29,7 +29,7 @@ const (
 	memoryGrowth  = "growth" // the --gpu-memory that takes what is needed
 )
 
-// sessionOptions reads sessionFlags.
+// sessionOptions reads sessionFlags, and looks for the GPU that they may ask for.
 func sessionOptions(c *cli.Context) (savedmodel.Options, error) {
 	if err := positive(c, threadsFlag.Name); err != nil {
 		return savedmodel.Options{}, err
@@ -47,9 +47,9 @@ func sessionOptions(c *cli.Context) (savedmodel.Options, error) {
 	return savedmodel.Options{Threads: threads(c), Precision: precision, Target: target}, err
 }
 
-// threads reads --threads. Without it they are as many as Go's runtime takes where that
-// is fewer than there are cores: a container's limit, which TensorFlow does not see. 0
-// leaves the number to TensorFlow.
+// threads reads --threads. Without it they are as many as Go's runtime uses where that is
+// fewer than there are cores: by a container's limit, which Go takes for two at least and
+// TensorFlow does not see, or by GOMAXPROCS. 0 leaves the number to TensorFlow.
 func threads(c *cli.Context) int {
 	if n, cores := runtime.GOMAXPROCS(0), runtime.NumCPU(); !c.IsSet(threadsFlag.Name) && n < cores {
 		return n

@@ -127,7 +127,7 @@ func TestASignalEndsARunInGoodOrder(t *testing.T) {
 			if diff := cmp.Diff(contents(t, again), contents(t, stopped)); diff != "" {
 				t.Errorf("the checkpoint is not of the last step: %s", diff)
 			}
-			for _, model := range []string{run, filepath.Join(run, "model")} {
+			for _, model := range []string{run, filepath.Join(run, "model"), filepath.Join(run, "model", "1")} {
 				o := finish(t, process(t, []string{"evaluate", "--model", model, "--data", "synthetic"}))
 				refused(t, o, 1, model, "not finished", "checkpoints export last --from "+run+" ")
 			}

@@ -180,7 +180,7 @@ func (e *stoppedError) Error() string {
 
 func (e *stoppedError) Unwrap() error { return e.err }
 
-// planTraining checks all that can be checked without TensorFlow. Where it
+// planTraining checks all that can be checked without the model. Where it
 // returns no error its site is to be closed.
 func planTraining(c *cli.Context) (_ *training, err error) {
 	t := &training{}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/url"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -14,22 +13,20 @@ import (
 
 // checkCompose holds compose.yaml against the Dockerfile and the program.
 func (d deployment) checkCompose() (p problems) {
-	stages := regexp.MustCompile(`(?m)^FROM \S+ AS (\S+)$`).FindAllStringSubmatch(d.dockerfile, -1)
+	tags := map[string]string{"cpu": "latest", "gpu": "gpu", "tensorboard": "tensorboard"} // as make docker has them
 	for name, s := range d.compose.Services {
 		if s.Build == nil {
 			p.add("%s is not built", name)
 			continue
 		}
-		isStage := slices.ContainsFunc(stages, func(stage []string) bool { return stage[1] == s.Build.Target })
-		p.unless(isStage && s.Image == "residual:"+map[string]string{"cpu": "latest"}[s.Build.Target]+strings.TrimPrefix(s.Build.Target, "cpu"),
-			"%s is %s, built from %s", name, s.Image, s.Build.Target)
+		p.unless(strings.Contains(d.dockerfile, " AS "+s.Build.Target+"\n") && s.Image == "residual:"+tags[s.Build.Target], "%s is %s, built from %s", name, s.Image, s.Build.Target)
 		p.unless(s.ReadOnly && slices.Contains(s.Tmpfs, "/tmp"), "%s can write into its root, or not to /tmp", name)
 		mounts := map[string]bool{}
 		for _, v := range s.Volumes {
 			p.unless(v.Target == "/"+v.Source, "%s has %s at %s", name, v.Source, v.Target)
 			mounts[v.Target] = !v.ReadOnly
 		}
-		p.unless(hasAll(mounts, s.Command), "%s has paths in %v that are not mounted: %v", name, s.Command, mounts)
+		p = append(p, checkPaths(name, s.Command, mounts)...)
 		p.unless(slices.Contains([]string{"", "no", "always", "on-failure", "unless-stopped"}, s.Restart), "%s restarts %s", name, s.Restart)
 	}
 	train, serve := d.compose.Services["train"], d.compose.Services["serve"]

@@ -54,6 +54,9 @@ func (d deployment) checkCommands() (p problems) {
 		case words[0] == "train":
 			words = append(words, "--model", "/nowhere")
 		}
+		for i, word := range words { // nobody listens there
+			words[i] = strings.ReplaceAll(word, "127.0.0.1:8501", "127.0.0.1:1")
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		out, err := exec.CommandContext(ctx, program, words...).CombinedOutput()
 		cancel()
@@ -113,6 +116,10 @@ func TestMistakesAreNoticed(t *testing.T) {
 		{job, "--device, gpu, ", ""},
 		{job, "runAsUser: 10001", "runAsUser: 0"},
 		{job, "restartPolicy: Never", "restartPolicy: Always"},
+		{job, "mountPath: /runs}", "mountPath: /runs, readOnly: true}"},
+		{job, "mountPath: /data}", "mountPath: /data, readOnly: true}"},
+		{serve, `--threads, "2"`, `--threads, "4"`},
+		{compose, "volumes: [data:/data, runs:/runs]", "volumes: [data:/data, \"runs:/runs:ro\"]"},
 		{pvc, "ReadWriteMany]", "ReadOnlyMany]"},
 		{pvc, "ReadWriteMany]", "ReadWriteMny]"},
 		{pvc, "name: residual-data", "name: residual-dta"},

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"testing"
 
 	"github.com/compose-spec/compose-go/v2/loader"
@@ -22,17 +23,17 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
 
-// paths are the files that are looked at.
-var paths = []string{
-	"kubernetes/job.yaml", "kubernetes/serve.yaml", "kubernetes/pvc.yaml", "../compose.yaml", "compose.cpu.yaml", "../Dockerfile", "../cli/version.go",
-}
+// manifestPaths are Kubernetes's files, and paths all that are looked at.
+var (
+	manifestPaths = []string{"kubernetes/job.yaml", "kubernetes/pvc.yaml", "kubernetes/serve.yaml"}
+	paths         = append(slices.Clone(manifestPaths), "../compose.yaml", "compose.cpu.yaml", "../Dockerfile", "../cli/version.go")
+)
 
 // readAll returns the contents of paths.
 func readAll(t *testing.T) map[string]string {
 	t.Helper()
-	manifests, err := filepath.Glob("kubernetes/*")
-	if err != nil || len(manifests) != 3 {
-		t.Fatalf("there are %v, %v", manifests, err)
+	if found, err := filepath.Glob("kubernetes/*"); err != nil || !slices.Equal(found, manifestPaths) {
+		t.Fatalf("there are %v, %v", found, err)
 	}
 	files := map[string]string{}
 	for _, path := range paths {
@@ -71,7 +72,7 @@ func parse(files map[string]string) (d deployment, err error) {
 		dockerfile: files["../Dockerfile"], claims: map[string]*corev1.PersistentVolumeClaim{},
 		version: regexp.MustCompile(`const Version = "(.*)"`).FindStringSubmatch(files["../cli/version.go"])[1],
 	}
-	for _, path := range paths[:3] {
+	for _, path := range manifestPaths {
 		objects, err := decode(files[path])
 		if err != nil {
 			return d, fmt.Errorf("%s: %w", path, err)

@@ -73,8 +73,7 @@ func (d deployment) checkPod(name string, pod corev1.PodTemplateSpec) (p problem
 		}
 	}
 	p.unless(mounts["/tmp"], "%s cannot write to /tmp", name)
-	p.unless(hasAll(mounts, c.Args), "%s has paths in %v that are not mounted: %v", name, c.Args, mounts)
-	return p
+	return append(p, checkPaths(name, c.Args, mounts)...)
 }
 
 func isTrue(b *bool) bool { return b != nil && *b }
@@ -92,16 +91,17 @@ func flagValue(words []string, flag string) string {
 	return ""
 }
 
-// hasAll tells whether all paths among the words are under one that is mounted.
-func hasAll(mounts map[string]bool, words []string) bool {
-	for _, word := range words {
+// checkPaths wants the paths among a program's words under those that are mounted, true
+// where they can be written to, as --out and a training's /data are.
+func checkPaths(name string, words []string, mounts map[string]bool) (p problems) {
+	for i, word := range words {
 		if at := strings.Index(word, "/"); at >= 0 && !strings.Contains(word, "://") {
-			if _, ok := mounts["/"+strings.Split(word[at:], "/")[1]]; !ok {
-				return false
-			}
+			writable, ok := mounts["/"+strings.Split(word[at:], "/")[1]]
+			p.unless(ok && (writable || i == 0 || words[i-1] != "--out"), "%s has %s, and has mounted %v", name, word, mounts)
 		}
 	}
-	return true
+	p.unless(len(words) == 0 || words[0] != "train" || mounts["/data"], "%s cannot download into /data: %v", name, mounts)
+	return p
 }
 
 // checkJob wants that a job goes on wherever it is stopped, and ends where that would
@@ -133,7 +133,8 @@ func (d deployment) checkJob() (p problems) {
 		}
 	}
 	p.unless(evictionsAreIgnored, "each eviction counts as a failure")
-	// The program's exit codes, see cli/exit.go: after 1 and 2 another try ends the same way.
+	// The program's exit codes, see cli/exit.go and docs/containers.md: after 1 and 2 another
+	// try ends the same way.
 	for _, code := range []int32{1, 2} {
 		p.unless(acts[code] == batchv1.PodFailurePolicyActionFailJob, "exit code %d: %q", code, acts[code])
 	}
@@ -157,6 +158,8 @@ func (d deployment) checkServer() (p problems) {
 		p.unless(err == nil && !s.Empty() && s.Matches(labels.Set(template.Labels)), "the %s does not select the pods: %v", name, s)
 		p.unless(err == nil && !s.Matches(labels.Set(d.job.Spec.Template.Labels)), "the %s selects the job's pods: %v", name, s)
 	}
+	threads := c.Resources.Requests.Cpu().String()
+	p.unless(flagValue(c.Args, "--threads") == threads, "it computes with %s threads, and requests %s CPUs", flagValue(c.Args, "--threads"), threads)
 	ports := map[string]int32{}
 	for _, port := range c.Ports {
 		ports[port.Name] = port.ContainerPort

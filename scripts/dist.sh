@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")/.."
 model=${1:-build/dist-model}
 
-if [ $# = 0 ] && ! scripts/made-by-this.sh "$model"; then
+if [ -z "${1-}" ] && ! scripts/made-by-this.sh "$model"; then
 	rm -rf "$model"
 	bin/residual export --out "$model"
 	scripts/made-by-this.sh --note "$model"

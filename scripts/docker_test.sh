@@ -150,6 +150,12 @@ step "doctor"
 run doctor
 run --version | grep -qF "($commit)" || fail "--version does not say the commit"
 
+step "A crash of TensorFlow, which checks this variable, is no wrong usage"
+code=0
+(environment+=(TF_NUM_INTRAOP_THREADS=-5) && inside doctor) >"$log/crash" 2>&1 || code=$?
+[ "$code" = 134 ] && grep "Check failed" "$log/crash" || fail "it ended with $code: $(tail -3 "$log/crash")"
+echo "exit code 134"
+
 settings=(--data synthetic --limit 640 --batch-size 32 --epochs 2 --threads 1 --checkpoint-every 3 --quiet)
 
 if [ "$target" = gpu ]; then

@@ -21,8 +21,9 @@
 // session's Options decide.
 //
 // Unless TF_CPP_MIN_LOG_LEVEL is set, loading the library sets it to 3, for this
-// process and its children, and catches standard error for the moment that it
-// takes, to leave out TensorFlow's log. So does loading the first model.
+// process and its children, and catches standard error, and SIGABRT to show what was
+// caught, for the moment that it takes, to leave out TensorFlow's log. So does loading
+// the first model.
 //
 // This is the only package of residual that imports graft's bindings or C.
 // Building it needs TensorFlow's headers (CGO_CFLAGS=-I…/tensorflow/include,

@@ -35,7 +35,8 @@ static void *function(const char *name, char **why) {
 }
 
 char *tfgo_driver(int *version, int *count) {
-  *version = *count = 0;
+  *version = tfgo_no_driver;
+  *count = 0;
   if (driver == NULL) driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL);
   if (driver == NULL) return strdup(dlerror());
   char *why = NULL;
@@ -45,6 +46,7 @@ char *tfgo_driver(int *version, int *count) {
   if (versions == NULL) return why;
   driver_int counts = (driver_int)function("cuDeviceGetCount", &why);
   if (counts == NULL) return why;
+  *version = 0;
   versions(version); /* also where the driver cannot be started */
   int code = init(0);
   if (code != 0) return failure("start the driver", code);

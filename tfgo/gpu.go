@@ -30,10 +30,6 @@ type Driver struct {
 // ErrNoDriver is in the chain of FindDriver's error where there is none.
 var ErrNoDriver = errors.New("there is no NVIDIA driver")
 
-type noDriver struct{ error }
-
-func (noDriver) Is(target error) bool { return target == ErrNoDriver }
-
 // leastCUDA is the oldest major version that TensorFlow's libraries run on.
 const leastCUDA = 12
 
@@ -41,11 +37,11 @@ const leastCUDA = 12
 func FindDriver() (Driver, error) {
 	var version, count C.int
 	err := takeError(C.tfgo_driver(&version, &count))
+	if version == C.tfgo_no_driver {
+		return Driver{Version: kernelModule()}, fmt.Errorf("%w: %w", ErrNoDriver, err)
+	}
 	d := Driver{Version: kernelModule(), CUDA: cudaVersion(int(version))}
 	if err != nil {
-		if version == 0 && !strings.Contains(err.Error(), cudaError) {
-			err = noDriver{err}
-		}
 		return d, err
 	}
 	for i := range int(count) {
@@ -162,10 +158,7 @@ const visibleDevices = "CUDA_VISIBLE_DEVICES"
 
 // noDevice is in the driver's error where it sees no GPU (CUDA_ERROR_NO_DEVICE), or
 // may see none.
-const (
-	noDevice  = "(" + cudaError + "100)"
-	cudaError = "CUDA error " // in those that the driver itself gives
-)
+const noDevice = "(CUDA error 100)"
 
 // WhyNoGPU says in a sentence why TensorFlow uses no GPU, where it uses none.
 func WhyNoGPU() string {
@@ -196,7 +189,7 @@ func WhyNoGPU() string {
 func whyNoDriver(driver Driver, err error, visible string, limited bool) string {
 	switch {
 	case errors.Is(err, ErrNoDriver):
-		return fmt.Sprintf("there is no NVIDIA driver (%v); in a container it comes with --gpus all", err)
+		return fmt.Sprintf("%v; in a container it comes with --gpus all", err)
 	case limited && len(driver.GPUs) == 0 && (err == nil || strings.Contains(err.Error(), noDevice)):
 		if visible == "" || strings.HasPrefix(visible, "-") {
 			return fmt.Sprintf("%s=%q hides all GPUs", visibleDevices, visible)

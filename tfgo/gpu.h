@@ -7,8 +7,9 @@ typedef struct {
 } tfgo_gpu;
 
 /* tfgo_driver starts the driver, and stores the CUDA version that it supports
- * (12040 for 12.4) and how many GPUs it shows. It returns NULL, or why it cannot,
- * to be freed by the caller. */
+ * (12040 for 12.4, 0 if it does not say, tfgo_no_driver where there is none) and how
+ * many GPUs it shows. It returns NULL, or why it cannot, to be freed by the caller. */
+enum { tfgo_no_driver = -1 };
 char *tfgo_driver(int *version, int *count);
 
 /* tfgo_gpu_at describes a GPU, in the driver's own order. The driver must have

@@ -2,6 +2,7 @@ package tfgo
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -54,8 +55,8 @@ func TestWhyADriverWillNotDo(t *testing.T) {
 	}{
 		"all is well":                       {Driver{CUDA: "12.4", GPUs: one}, nil, "", false, ""},
 		"one of several is visible":         {Driver{CUDA: "12.4", GPUs: one}, nil, "0", true, ""},
-		"there is none":                     {Driver{}, noDriver{errors.New("libcuda.so.1: cannot open")}, "", false, "no NVIDIA driver (libcuda.so.1: cannot open); in a container it comes with --gpus all"},
-		"none, and a variable":              {Driver{}, noDriver{errors.New("libcuda.so.1: cannot open")}, "0", true, "no NVIDIA driver"},
+		"there is none":                     {Driver{}, fmt.Errorf("%w: libcuda.so.1: cannot open", ErrNoDriver), "", false, "no NVIDIA driver: libcuda.so.1: cannot open; in a container it comes with --gpus all"},
+		"none, and a variable":              {Driver{}, fmt.Errorf("%w: libcuda.so.1: cannot open", ErrNoDriver), "0", true, "no NVIDIA driver"},
 		"it does not even know its version": {Driver{}, errors.New("start the driver: mismatch (CUDA error 803)"), "", false, "does not start: start the driver: mismatch"},
 		"none, or it is hidden":             {Driver{CUDA: "12.4"}, errors.New("start the driver: no device (CUDA error 100)"), "0", true, `shows no GPU: there is none, or CUDA_VISIBLE_DEVICES="0" hides it`},
 		"it does not start":                 {Driver{CUDA: "12.4"}, errors.New("start the driver: mismatch (CUDA error 803)"), "", false, "does not start: start the driver: mismatch"},

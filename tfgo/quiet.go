@@ -33,7 +33,7 @@ var flagsGiven = sync.OnceValue(func() bool { return os.Getenv(xlaFlags)+os.Gete
 //
 // The level is not yet in force while the library's own initialisers run, so
 // their lines are caught: standard error goes to memory, and all but those
-// lines is passed on afterwards. All is, should the library end the process.
+// lines is passed on afterwards. All are, should the library abort.
 func quietly(load func() error) error {
 	if logWanted() {
 		return load()

@@ -129,7 +129,7 @@ func TestFindDriver(t *testing.T) {
 		"no GPU":                {"whole", []string{"FAKE_COUNT=0"}, "CUDA 12.4\n"},
 		"one that is lost":      {"whole", []string{"FAKE_COUNT=3"}, "error: describe the GPU: no CUDA-capable device is detected (CUDA error 101)\nCUDA 12.4\nFake A, 9.0, 1 GiB\nFake B, 9.1, more\n"},
 		"it does not start":     {"whole", []string{"FAKE_INIT=100"}, "error: start the driver: no CUDA-capable device is detected (CUDA error 100)\nCUDA 12.4\n"},
-		"it is of another kind": {"old", nil, "error: the driver has no cuInit\nCUDA \n"},
+		"it is of another kind": {"old", nil, "error: there is no NVIDIA driver: the driver has no cuInit\nCUDA \n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			command := exec.Command(os.Args[0])

@@ -8,7 +8,11 @@ _residual() {
 	begun=$cur
 	if (( ${#words[@]} > 1 )) && [[ ${words[-1]} == = ]]; then
 		unset 'words[-1]'
-		[[ ${words[-1]} == -* ]] || { begun="${words[-1]}=$cur" && unset 'words[-1]'; }
+		if [[ ${words[-1]} != -* ]]; then
+			begun="${words[-1]}=$cur"
+			unset 'words[-1]'
+			[[ ${words[-1]} == = ]] && unset 'words[-1]'
+		fi
 	fi
 	COMPREPLY=()
 	while read -r line; do

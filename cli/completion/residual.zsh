@@ -4,7 +4,8 @@ _residual() {
 	local -a found
 	while IFS= read -r line; do
 		if [[ $line == . ]]; then
-			[[ ${words[CURRENT]%%=*} == */* ]] || compset -P 1 '*=' # behind --flag= or name=, too
+			# Behind --flag= and name=, too.
+			while [[ $PREFIX == *=* && ${PREFIX%%=*} != */* ]]; do compset -P 1 '*='; done
 			_files
 		else
 			word=${line%%$'\t'*}

@@ -135,7 +135,7 @@ func (a archive) verify(file string) error {
 	if removeErr := os.Remove(file); removeErr != nil {
 		return errors.Join(err, removeErr)
 	}
-	return fmt.Errorf("%w: it was removed, try again", err)
+	return fmt.Errorf("%w: %w: it was removed, try again", ErrNetwork, err)
 }
 
 // download brings part up to the whole archive, in as many tries as it takes
@@ -157,8 +157,8 @@ func (a archive) download(ctx context.Context, part string, progress func(Progre
 			return err
 		}
 		if empty >= a.tries {
-			return networkError{fmt.Errorf("%w; without a network, unpack the archive anywhere and name that folder instead of %q, "+
-				"or use %q", err, CIFAR10, Synthetic)}
+			return fmt.Errorf("%w: %w; without one, unpack the archive anywhere and name that folder instead of %q, "+
+				"or use %q", ErrNetwork, err, CIFAR10, Synthetic)
 		}
 		select {
 		case <-time.After(a.pause):
@@ -175,14 +175,9 @@ func removeEmpty(file string) {
 	}
 }
 
-// ErrNetwork is in the chain of Download's error where the network failed, so that
-// another call may go on with what has come.
+// ErrNetwork is in the chain of Download's error where the network failed, or brought
+// something else, so that another call may bring it.
 var ErrNetwork = errors.New("the network failed")
-
-type networkError struct{ error }
-
-func (e networkError) Unwrap() error        { return e.error }
-func (e networkError) Is(target error) bool { return target == ErrNetwork }
 
 // finalError is one that another try would not mend.
 type finalError struct{ error }

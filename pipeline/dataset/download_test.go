@@ -274,19 +274,20 @@ func TestDownloadFailsClearly(t *testing.T) {
 		want     []string
 		left     []string // in the cache, besides the lock
 		requests int
+		again    bool // another call may mend it
 	}{
-		{"not found", &mirror{status: 404}, nil, []string{"/cifar-10-binary.tar.gz: the server answered 404 Not Found"}, nil, 1},
-		{"a broken server", &mirror{status: 503}, nil, []string{"503 Service Unavailable", `or use "synthetic"`}, nil, 4},
+		{"not found", &mirror{status: 404}, nil, []string{"/cifar-10-binary.tar.gz: the server answered 404 Not Found"}, nil, 1, false},
+		{"a broken server", &mirror{status: 503}, nil, []string{"503 Service Unavailable", `or use "synthetic"`}, nil, 4, true},
 		{"nobody there", &mirror{}, func(a *archive) { a.url = "http://127.0.0.1:1/cifar-10-binary.tar.gz" },
-			[]string{"connect", "without a network, unpack the archive", `"synthetic"`}, nil, 0},
+			[]string{"connect", "the network failed", "without one, unpack the archive", `"synthetic"`}, nil, 0, true},
 		{"a wrong checksum", &mirror{}, func(a *archive) { a.md5 = "0123" },
-			[]string{"the MD5 of", "expected 0123", "it was removed, try again"}, nil, 1},
+			[]string{"the MD5 of", "expected 0123", "it was removed, try again"}, nil, 1, true},
 		{"not an archive", &mirror{data: []byte("<html>sign in to use this network</html>")}, nil,
-			[]string{"unpack", "gzip"}, []string{"cifar-10-binary.tar.gz"}, 1},
+			[]string{"unpack", "gzip"}, []string{"cifar-10-binary.tar.gz"}, 1, false},
 		{"an archive without the files", &mirror{data: packed(t, "cifar-10-batches-bin/readme.html")}, nil,
-			[]string{"it lacks some of the files"}, []string{"cifar-10-binary.tar.gz"}, 1},
+			[]string{"it lacks some of the files"}, []string{"cifar-10-binary.tar.gz"}, 1, false},
 		{"a connection that hangs", &mirror{hang: make(chan struct{})}, func(a *archive) { a.stall, a.tries = 50*time.Millisecond, 1 },
-			[]string{"the connection stalled: nothing came for 50ms"}, []string{partName}, 1},
+			[]string{"the connection stalled: nothing came for 50ms"}, []string{partName}, 1, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			m := test.mirror
@@ -296,6 +297,9 @@ func TestDownloadFailsClearly(t *testing.T) {
 			}
 			_, err := a.fetch(t.Context(), cache, nil)
 			wantError(t, err, test.want...)
+			if errors.Is(err, ErrNetwork) != test.again {
+				t.Errorf("that another call may mend it: %t, want %t", !test.again, test.again)
+			}
 			want := append(slices.Clone(test.left), lockName)
 			slices.Sort(want)
 			if got := entries(t, cache); !slices.Equal(got, want) {

@@ -102,7 +102,7 @@ def make(folder: Path) -> None:
 
     layers = keras.layers
 
-    # Each way to export, in each precision: of the same name, the same weights.
+    # Each way to export in each precision, with the same weights.
     for name, (model, settings) in by_option().items():
         for precision in PRECISIONS:
             own = name if precision == "float32" else f"{name}-{precision}"

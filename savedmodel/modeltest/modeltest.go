@@ -17,7 +17,7 @@ import (
 // ten, unless said otherwise.
 const (
 	Small   = "small"   // a net with BatchNorm that learns in seconds; SGD
-	Keras   = "keras"   // Small with Keras's own layers
+	Keras   = "keras"   // Small with Keras's own BatchNorm
 	Torch   = "torch"   // resized to 64x64 and normalized in the graph; torch's BatchNorm and second softmax; SGD
 	Pets    = "pets"    // 16x16, cat and dog; logits; wants a seed; Adam
 	Sizes   = "sizes"   // enlarges images twice, or by a factor that is fed; SGD

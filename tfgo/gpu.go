@@ -166,7 +166,7 @@ func WhyNoGPU() string {
 		return err.Error()
 	}
 	if C.tfgo_cuda() == 0 {
-		return "this build of TensorFlow computes on CPUs only; the wheel tensorflow[and-cuda] has one for NVIDIA's GPUs"
+		return "this build of TensorFlow computes on CPUs only; the wheel tensorflow[and-cuda] has one for NVIDIA's GPUs (RESIDUAL_TENSORFLOW says where it is)"
 	}
 	driver, err := FindDriver()
 	visible, limited := os.LookupEnv(visibleDevices)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -14,11 +13,12 @@ import (
 // What is the first process of a container is spared by the kernel the signals that
 // would end it, SIGABRT of a crash among them, and is the parent of all that loses its
 // own. So the program is a child there, of one that passes on signals and ends as the
-// child does: with its exit code, or 128 and the number of the signal that ended it.
-func runAsInit() int {
+// child does: with its exit code, or 128 and the number of the signal that ended it. It is
+// false where no child can be started, as without /proc.
+func runAsInit() (code int, ok bool) {
 	program, err := os.Executable()
 	if err != nil {
-		return failed(err)
+		return 0, false
 	}
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals)
@@ -29,7 +29,8 @@ func runAsInit() int {
 	// A group of its own: a terminal's Ctrl-C comes to it once.
 	child.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Foreground: term.IsTerminal(stdin), Ctty: stdin}
 	if err := child.Start(); err != nil {
-		return failed(err)
+		signal.Reset()
+		return 0, false
 	}
 	go func() {
 		for received := range signals {
@@ -42,18 +43,11 @@ func runAsInit() int {
 		var status unix.WaitStatus
 		pid, err := unix.Wait4(-1, &status, 0, nil)
 		switch {
-		case err == unix.EINTR || err == nil && pid != child.Process.Pid:
+		case err != nil || pid != child.Process.Pid: // interrupted, or an orphan
 			continue
-		case err != nil:
-			return failed(err)
 		case status.Signaled():
-			return 128 + int(status.Signal())
+			return 128 + int(status.Signal()), true
 		}
-		return status.ExitStatus()
+		return status.ExitStatus(), true
 	}
-}
-
-func failed(err error) int {
-	fmt.Fprintln(os.Stderr, "residual: start as a container's first process:", err)
-	return 1
 }

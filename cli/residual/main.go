@@ -10,7 +10,9 @@ import (
 
 func main() {
 	if os.Getpid() == 1 {
-		os.Exit(runAsInit())
+		if code, ok := runAsInit(); ok {
+			os.Exit(code)
+		}
 	}
 	// A crash, also of TensorFlow's, ends by SIGABRT (134 in containers). Go's own exit
 	// code of it is 2, which is wrong usage here: a job queue would not try again.

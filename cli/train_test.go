@@ -184,7 +184,7 @@ func checkConfig(t *testing.T, run, model string) {
 		}
 		delete(config, split)
 	}
-	for _, changing := range []string{"versions", "started", "threads", "model_fingerprint", "directory"} {
+	for _, changing := range []string{"versions", "started", "threads", "model_fingerprint", "directory", "computed_on"} {
 		if config[changing] == nil {
 			t.Errorf("config.json has no %s", changing)
 		}
@@ -192,7 +192,7 @@ func checkConfig(t *testing.T, run, model string) {
 	}
 	want := map[string]any{
 		"format": 1.0, "model": model, "data": "synthetic", "epochs": 2.0, "batch_size": 16.0, "learning_rate": 0.05,
-		"shuffle": true, "seed": 7.0, "limit": 50.0, "precision": "float32", "device": "auto", "recipe": "", "loss": "probabilities",
+		"shuffle": true, "seed": 7.0, "limit": 50.0, "precision": "float32", "model_precision": "float32", "device": "auto", "gpu_memory": "growth", "recipe": "", "loss": "probabilities",
 		"log": []any{"csv"}, "accumulate": 1.0, "checkpoint_every": "10m", "keep": 2.0,
 		"schedule": "constant", "warmup": 0.0, "plateau": 0.0, "early_stopping": 0.0, "validation_split": 0.0, "validation": nil,
 	}

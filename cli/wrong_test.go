@@ -40,7 +40,7 @@ func TestWrongUsage(t *testing.T) {
 		hint  string // the command whose help is pointed at
 	}{
 		{"trian", []string{`there is no command "trian"`}, ""},
-		{"help", []string{`"help"`}, ""},
+		{"help nosuch", []string{`"nosuch"`}, ""},
 		{"--quiet", []string{`there is no flag "--quiet"`}, ""},
 		{"--quiet train", []string{`there is no flag "--quiet"`}, ""},
 		{"data peek", []string{`there is no command "peek"`}, "data"},

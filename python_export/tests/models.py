@@ -37,7 +37,9 @@ def by_option() -> dict[str, tuple[Any, dict[str, Any]]]:
 
     layers = keras.layers
 
-    def small(norm: type[keras.layers.Layer], side: int, name: str) -> keras.Model:
+    def small(
+        norm: type[keras.layers.Layer], pool: type[keras.layers.Layer], side: int, name: str
+    ) -> keras.Model:
         """A net that trains in milliseconds."""
         return keras.Sequential(
             [
@@ -49,14 +51,14 @@ def by_option() -> dict[str, tuple[Any, dict[str, Any]]]:
                 layers.Conv2D(16, 3),
                 norm(momentum=0.9),
                 layers.ReLU(),
-                layers.Flatten(),
+                pool(),
                 layers.Dense(10, activation="softmax", name="classification"),
             ],
             name=name,
         )
 
     keras.utils.set_random_seed(7)
-    plain = small(layers.BatchNormalization, 32, "small")
+    plain = small(layers.BatchNormalization, layers.Flatten, 32, "small")
     # A seed among the inputs, an optimizer with slots, logits, other classes.
     pets = small_cnn(classes=2, side=16, dropout=0.3, softmax=False)
     # Images enlarged by a factor that can be fed; the same weights for every size.
@@ -73,7 +75,7 @@ def by_option() -> dict[str, tuple[Any, dict[str, Any]]]:
         name="sizes",
     )
     # As the recipe "pytorch": resized and normalized in the graph, torch's BatchNorm and second softmax.
-    torch = small(TorchBatchNorm, 64, "torch")
+    torch = small(TorchBatchNorm, layers.GlobalAveragePooling2D, 64, "torch")
     normalized = Preprocess(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), size=(64, 64))
     cifar = {"classes": CIFAR10}
     return {

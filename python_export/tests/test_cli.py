@@ -163,10 +163,11 @@ def test_success_says_where_and_what(full):
     *human, last = full.stdout.splitlines()
     assert human[0].startswith(f"exported resnet50_classifier to {full.folder} in ")
     assert "26,215,818 (26,162,698 trainable)" in human[1]
-    assert human[2].split() == ["weights", "random"]
+    assert human[2].split() == ["precision", "float32"]
+    assert human[3].split() == ["weights", "random"]
     signatures = ["train", "train_accumulate", "evaluate", "serving_default"]
     signatures += ["features", "train_head", "evaluate_head"]
-    assert ", ".join(signatures) in human[3]
+    assert ", ".join(signatures) in human[4]
     said = json.loads(last)
     assert said.pop("seconds") > 0
     assert said == {

@@ -101,8 +101,10 @@ func (f finding) String() string {
 		lines = append(lines, wrap("mend it: "+f.Mend, width)...)
 	}
 	var text strings.Builder
-	for i, line := range lines {
-		fmt.Fprintf(&text, "%-*s  %s\n", name, []string{f.Name, ""}[min(i, 1)], line)
+	label := f.Name
+	for _, line := range lines {
+		fmt.Fprintf(&text, "%-*s  %s\n", name, label, line)
+		label = ""
 	}
 	return trimEnd(text.String())
 }

@@ -13,8 +13,7 @@ import (
 
 // examineDevices says what TensorFlow computes on, and why on no GPU.
 func examineDevices(ctx context.Context, found func(finding)) {
-	built, err := tfgo.BuiltForGPUs()
-	if built = built && err == nil; built {
+	if built, err := tfgo.BuiltForGPUs(); err == nil && built {
 		found(examineDriver())
 		found(examineGPULibraries())
 	}

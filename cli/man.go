@@ -53,8 +53,9 @@ var manStatus = [][2]string{
 	{"0", "success"},
 	{"1", "failure"},
 	{"2", "wrong usage"},
-	{"75", "train: --max-time was over; start it again with --resume"},
+	{"75", "train: --max-time was over, a download failed, or another process trains in the run; start it again with --resume"},
 	{"129, 130, 143", "ended by SIGHUP, SIGINT or SIGTERM"},
+	{"134", "a crash"},
 	{"141", "what read its output has ended (SIGPIPE)"},
 }
 

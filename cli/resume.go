@@ -74,13 +74,10 @@ func findSite(c *cli.Context) (*site, error) {
 
 // take takes over the run that is there.
 func (s *site) take(c *cli.Context, state progress) (err error) {
-	if err := s.readConfig(); err != nil {
-		return err
-	}
-	if err := s.before.settlePrecision(c); err != nil {
-		return err
-	}
 	if state == finished {
+		if err := s.readConfig(c); err != nil {
+			return err
+		}
 		changes := s.before.given(c)
 		if len(changes) == 0 {
 			s.finished = true
@@ -98,7 +95,7 @@ func (s *site) take(c *cli.Context, state progress) (err error) {
 		return err
 	}
 	// As they are now that nobody else is here.
-	if err := s.readConfig(); err != nil {
+	if err := s.readConfig(c); err != nil {
 		return err
 	}
 	if err := s.readSaved(now); err != nil {
@@ -165,11 +162,15 @@ func ago(path string) string {
 	return fmt.Sprintf(", saved %s ago", time.Since(info.ModTime()).Round(time.Second))
 }
 
-// readConfig reads the config of the run that is there.
-func (s *site) readConfig() error {
+// readConfig reads the config of the run that is there, and says what --precision auto
+// stands for in it.
+func (s *site) readConfig(c *cli.Context) error {
 	config, err := s.dir.readConfig()
 	s.before = &config
-	return err
+	if err != nil {
+		return err
+	}
+	return config.settlePrecision(c)
 }
 
 // readSaved reads its newest checkpoint that is whole.

@@ -23,24 +23,6 @@ type setting struct {
 	changes bool   // what the run computes
 }
 
-// settlePrecision sets --precision auto to what it stands for in a run that goes on: what
-// it began with, wherever it goes on; with --override what is fastest now.
-func (r runConfig) settlePrecision(c *cli.Context) error {
-	if c.String(precisionFlag.Name) != autoPrecision {
-		return nil
-	}
-	precision := r.Precision
-	if c.Bool(overrideName) {
-		target, err := targetOf(c)
-		if err != nil {
-			return err
-		}
-		fastest, _ := tfgo.FastestPrecision(target)
-		precision = string(fastest)
-	}
-	return c.Set(precisionFlag.Name, precision)
-}
-
 // text is the value as people read it.
 func (s setting) text() string {
 	if s.flag == upsampleScheduleName {
@@ -169,6 +151,24 @@ func (r runConfig) given(c *cli.Context) changes {
 		}
 	}
 	return found
+}
+
+// settlePrecision sets --precision auto to what it stands for in a run that goes on: what
+// it began with, wherever it goes on; with --override what is fastest now.
+func (r runConfig) settlePrecision(c *cli.Context) error {
+	if c.String(precisionFlag.Name) != autoPrecision {
+		return nil
+	}
+	precision := r.Precision
+	if c.Bool(overrideName) {
+		target, err := targetOf(c)
+		if err != nil {
+			return err
+		}
+		fastest, _ := tfgo.FastestPrecision(target)
+		precision = string(fastest)
+	}
+	return c.Set(precisionFlag.Name, precision)
 }
 
 // changedSince tells whether settings were changed after a checkpoint of that

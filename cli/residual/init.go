@@ -10,11 +10,13 @@ import (
 	"golang.org/x/term"
 )
 
-// What is the first process of a container is spared by the kernel the signals that
-// would end it, SIGABRT of a crash among them, and is the parent of all that loses its
-// own. So the program is a child there, of one that passes on signals and ends as the
-// child does: with its exit code, or 128 and the number of the signal that ended it. It is
-// false where no child can be started, as without /proc.
+// runAsInit runs the program as a child, passes on signals, and returns how the child
+// ended: its exit code, or 128 and the number of the signal. ok is false where no child
+// can be started, as without /proc.
+//
+// It is for the first process of a container, which the kernel spares the signals that
+// would end it, SIGABRT of a crash among them, and which is the parent of all that loses
+// its own.
 func runAsInit() (code int, ok bool) {
 	program, err := os.Executable()
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"testing"
 
 	"github.com/residual-go/residual/tfgo"
@@ -84,9 +83,9 @@ func Root() string {
 func HasGPU(tb testing.TB) bool {
 	tb.Helper()
 	Dir(tb, Foreign)
-	devices, err := tfgo.Devices(tfgo.Target{})
-	if err != nil {
+	err := tfgo.Target{Device: tfgo.GPUDevice}.Find()
+	if err != nil && !errors.Is(err, tfgo.ErrNoGPU) {
 		tb.Fatal(err)
 	}
-	return slices.ContainsFunc(devices, tfgo.Device.IsGPU)
+	return err == nil
 }

@@ -19,21 +19,41 @@ import (
 	"github.com/residual-go/residual/tfgo"
 )
 
-// load opens the signatures that are wanted. Opening a model takes TensorFlow a
+// load opens the signatures that are wanted, and loops for those that hold examples.
+// Opening a model takes TensorFlow a
 // third of a second for each megabyte of its functions, so it gets a graph that
 // has only these. Where that fails it gets the model as it is, whose name is in
 // the error then.
-func (i *Info) load(o Options) (*tfgo.Session, error) {
+func (i *Info) load(o Options) (*tfgo.Session, map[string]*loop, error) {
+	if len(o.Held) > 0 {
+		return i.loadLoops(o)
+	}
 	if o.Signatures != nil && i.hasOthers(o.Signatures) {
-		if session, err := i.loadPruned(o); err == nil {
-			return session, nil
+		if session, err := i.loadGraph(i.pruned(o.Signatures), o); err == nil {
+			return session, nil, nil
 		}
 	}
-	return loadFrom(i.Dir, o)
+	session, err := loadFrom(i.Dir, o)
+	return session, nil, err
 }
 
-func (i *Info) loadPruned(o Options) (*tfgo.Session, error) {
-	folder, remove, err := i.withGraph(i.pruned(o.Signatures))
+func (i *Info) loadLoops(o Options) (*tfgo.Session, map[string]*loop, error) {
+	names := o.Signatures
+	if names == nil {
+		names = i.SignatureNames()
+	}
+	graph := i.pruned(names)
+	loops, err := i.withLoops(graph, o.Held)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open model: %w", err)
+	}
+	session, err := i.loadGraph(graph, o)
+	return session, loops, err
+}
+
+// loadGraph opens the model with another graph than its own.
+func (i *Info) loadGraph(graph *pb.MetaGraphDef, o Options) (*tfgo.Session, error) {
+	folder, remove, err := i.withGraph(graph)
 	if err != nil {
 		return nil, err
 	}

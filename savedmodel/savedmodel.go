@@ -48,6 +48,8 @@ type Options struct {
 	// Signatures are the functions that will be called; nil stands for all. Others
 	// are not loaded: of a large model with many, that takes seconds.
 	Signatures []string
+	// Held are those of the signatures that CallHeld will call.
+	Held []string
 }
 
 // ErrInput is in the chain of errors about inputs that a signature does not
@@ -61,6 +63,7 @@ type Model struct {
 	options Options
 	onGPU   bool
 	freezer freezer
+	held    held
 }
 
 // Open loads the model in dir, which may be all that Resolve takes.
@@ -74,12 +77,12 @@ func Open(dir string, o Options) (*Model, error) {
 
 // Open loads the model that was inspected.
 func (i *Info) Open(o Options) (*Model, error) {
-	for _, name := range o.Signatures {
+	for _, name := range slices.Concat(o.Signatures, o.Held) {
 		if _, ok := i.signatures[name]; !ok {
 			return nil, fmt.Errorf("open model: %s has no signature %q, only %s", i.Dir, name, strings.Join(i.SignatureNames(), ", "))
 		}
 	}
-	session, err := i.load(o)
+	session, loops, err := i.load(o)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +90,7 @@ func (i *Info) Open(o Options) (*Model, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open model: %w", err), session.Close())
 	}
-	return &Model{info: i, session: session, options: o, onGPU: onGPU}, nil
+	return &Model{info: i, session: session, options: o, onGPU: onGPU, held: held{loops, map[string]int{}}}, nil
 }
 
 // Close frees the model's memory.

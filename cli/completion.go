@@ -161,6 +161,7 @@ var flagWords = map[string][]string{
 	precisionFlag.Name:             {autoPrecision, string(tfgo.Float32), string(tfgo.TF32), string(tfgo.BFloat16)},
 	"export " + precisionFlag.Name: {"float32", "bfloat16", "float16"},
 	scheduleName:                   scheduleNames,
+	holdDataName:                   holdDataValues,
 	logName:                        logNames,
 	freezeName:                     {frozenBackbone},
 	logFormatName:                  {"text", "json"},

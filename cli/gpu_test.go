@@ -53,7 +53,7 @@ func column(t *testing.T, path, name string) []float64 {
 }
 
 // A run on a GPU is that of the CPU but for rounding, in each precision, with XLA and
-// without. Products have 24 bits in float32, 11 in TF32 and float16, 8 in
+// without, with the data there and with batches that are fed. Products have 24 bits in float32, 11 in TF32 and float16, 8 in
 // bfloat16.
 func TestGPUTrainsAsTheCPUDoes(t *testing.T) {
 	device := gpuDevice(t)
@@ -79,11 +79,8 @@ func TestGPUTrainsAsTheCPUDoes(t *testing.T) {
 		{"bfloat16", modeltest.In(modeltest.Brain, modeltest.Small), nil, 3e-2, 1e-1},
 		{"float16", modeltest.In(modeltest.Half, modeltest.Small), nil, 4e-3, 5e-2},
 	} {
-		for _, xla := range []bool{false, true} {
-			name, flags := test.name, test.flags
-			if xla {
-				name, flags = name+"-xla", append(slices.Clone(flags), "--xla")
-			}
+		for _, more := range [][]string{{"--hold-data", "on"}, {"--hold-data", "off"}, {"--hold-data", "on", "--xla"}, {"--hold-data", "off", "--xla"}} {
+			name, flags := test.name+strings.Join(more, ""), append(slices.Clone(test.flags), more...)
 			t.Run(name, func(t *testing.T) {
 				got := losses(name, device, test.model, flags...)
 				if len(got) != len(want) {

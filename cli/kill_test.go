@@ -23,7 +23,8 @@ var kills = flag.Int("kills", 12, "how often TestARunSurvivesKills kills")
 // killable is a run that is killed and resumed until it has come to its end.
 type killable struct {
 	dir     string
-	batches int // of an epoch
+	batches int  // of an epoch
+	hold    bool // the data, which changes nothing
 }
 
 // The run has all that a run can have whose state must be kept: dropout, so that
@@ -38,6 +39,9 @@ var killableArgs = []string{
 func (k killable) start(t *testing.T) started {
 	t.Helper()
 	args := append([]string{"train", "--model", modeltest.Dir(t, modeltest.Pets), "--out", k.dir, "--resume=auto", "--quiet"}, killableArgs...)
+	if k.hold {
+		args = append(args, "--hold-data", "on")
+	}
 	return start(t, process(t, args))
 }
 
@@ -103,7 +107,7 @@ func (k killable) outcome(t *testing.T) map[string]string {
 // A real process is killed at random moments, and at moments that are rare, and
 // started again each time: it ends with the same bits as one that was not.
 func TestARunSurvivesKills(t *testing.T) {
-	whole := killable{filepath.Join(t.TempDir(), "whole"), 16}
+	whole := killable{filepath.Join(t.TempDir(), "whole"), 16, false}
 	began := time.Now()
 	if o := whole.start(t).wait(t); o.code != 0 {
 		t.Fatalf("exit code %d: %s", o.code, o.stderr)
@@ -118,7 +122,7 @@ func TestARunSurvivesKills(t *testing.T) {
 	t.Logf("seed %d; a whole run takes %v", seed, life)
 	killedAt, runs, resumed := map[moment]int{}, 0, 0
 	for killed := 0; killed < *kills; runs++ {
-		k := killable{filepath.Join(t.TempDir(), "run"), whole.batches}
+		k := killable{filepath.Join(t.TempDir(), "run"), whole.batches, runs%2 == 1}
 		lives := 0
 		for {
 			if saved, _ := filepath.Glob(filepath.Join(k.dir, "checkpoints", "step-*")); len(saved) > 0 {

@@ -162,15 +162,15 @@ func ago(path string) string {
 	return fmt.Sprintf(", saved %s ago", time.Since(info.ModTime()).Round(time.Second))
 }
 
-// readConfig reads the config of the run that is there, and says what --precision auto
-// stands for in it.
+// readConfig reads the config of the run that is there, and says what the flags
+// whose value is auto stand for in it.
 func (s *site) readConfig(c *cli.Context) error {
 	config, err := s.dir.readConfig()
 	s.before = &config
 	if err != nil {
 		return err
 	}
-	return config.settlePrecision(c)
+	return config.settleAuto(c)
 }
 
 // readSaved reads its newest checkpoint that is whole.

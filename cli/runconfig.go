@@ -40,7 +40,8 @@ type runConfig struct {
 	ValidationSplit  float64           `json:"validation_split"` // of the training data
 	Shuffle          bool              `json:"shuffle"`
 	DropLast         bool              `json:"drop_last,omitempty"`
-	Freeze           string            `json:"freeze,omitempty"` // the part of the model that is left as it is
+	Freeze           string            `json:"freeze,omitempty"`    // the part of the model that is left as it is
+	HoldData         bool              `json:"hold_data,omitempty"` // what --hold-data auto stood for
 	Seed             int64             `json:"seed"`
 	Limit            int               `json:"limit"`                     // 0 is no limit
 	Precision        string            `json:"precision"`                 // of the session: --precision, or what auto stood for
@@ -106,6 +107,7 @@ func (t *training) config(c *cli.Context, model *savedmodel.Model) runConfig {
 		Shuffle:          !t.options.NoShuffle,
 		DropLast:         t.options.DropLast,
 		Freeze:           c.String(freezeName),
+		HoldData:         c.String(holdDataName) == holdOn, // of auto nothing is known yet
 		Seed:             t.options.Seed,
 		Limit:            c.Int(limitFlag.Name),
 		Precision:        string(t.session.Precision),

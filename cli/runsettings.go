@@ -57,6 +57,7 @@ func (r runConfig) settings() []setting {
 		{earlyStoppingName, count(r.EarlyStopping), true},
 		{validationSplitName, share, false}, // known by its data
 		{freezeName, r.Freeze, false},
+		{holdDataName, holdText(r.HoldData), true},
 		{limitFlag.Name, count(r.Limit), false},
 		{noShuffleName, strconv.FormatBool(!r.Shuffle), true},
 		{dropLastName, strconv.FormatBool(r.DropLast), true},
@@ -153,9 +154,15 @@ func (r runConfig) given(c *cli.Context) changes {
 	return found
 }
 
-// settlePrecision sets --precision auto to what it stands for in a run that goes on: what
-// it began with, wherever it goes on; with --override what is fastest now.
-func (r runConfig) settlePrecision(c *cli.Context) error {
+// settleAuto sets --hold-data auto and --precision auto to what they stand for in a run
+// that goes on: what it began with, wherever it goes on; with --override the precision
+// that is fastest now.
+func (r runConfig) settleAuto(c *cli.Context) error {
+	if c.IsSet(holdDataName) && c.String(holdDataName) == holdAuto {
+		if err := c.Set(holdDataName, holdText(r.HoldData)); err != nil {
+			return err
+		}
+	}
 	if c.String(precisionFlag.Name) != autoPrecision {
 		return nil
 	}

@@ -31,7 +31,7 @@ func trainCommand() *cli.Command {
 			&cli.Float64Flag{Name: learningRateName, Usage: "the step size `RATE`", DefaultText: "the recipe's"},
 			&cli.BoolFlag{Name: noShuffleName, Usage: "keep path order in every epoch"},
 			&cli.BoolFlag{Name: dropLastName, Usage: "leave out an epoch's last step where it has fewer images than the others"},
-			freezeFlag, seedFlag, limitFlag,
+			freezeFlag, holdDataFlag, seedFlag, limitFlag,
 		}, courseFlags(), checkpointFlags(), logFlags(), sessionFlags(), []cli.Flag{debugFlag, quietFlag, jsonFlag}),
 		Action: train,
 	}
@@ -100,6 +100,8 @@ func trainUntil(c *cli.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeExamples()) }()
+	t.options.Hold = t.holds(c, model, examples)
+	config.HoldData = t.options.Hold
 	watchers, err := t.watchers(c, config)
 	if err != nil {
 		return err
@@ -227,6 +229,9 @@ func (t *training) plan(c *cli.Context) (err error) {
 	if err := checkFreeze(c); err != nil {
 		return err
 	}
+	if err := checkHoldData(c); err != nil {
+		return err
+	}
 	if t.logs, err = readLogs(c, t.site.dir); err != nil {
 		return err
 	}
@@ -259,7 +264,7 @@ func (t *training) plan(c *cli.Context) (err error) {
 		}
 	}
 	t.options = t.fitOptions(c)
-	t.session.Signatures = t.signatures(c)
+	t.session.Signatures, t.session.Held = t.signatures(c), t.held(c)
 	return nil
 }
 

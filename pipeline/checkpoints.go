@@ -331,6 +331,15 @@ func (k *keeper) due(step int) bool {
 	return asked || k.Steps > 0 && step-k.step >= k.Steps || k.Every > 0 && time.Since(k.when) >= k.Every
 }
 
+// left is how many steps may be taken before one is due by their number; 0 where none
+// is.
+func (k *keeper) left(step int) int {
+	if k == nil || k.Steps == 0 {
+		return 0
+	}
+	return max(1, k.step+k.Steps-step)
+}
+
 func (k *keeper) save(ctx context.Context, state State) error {
 	defer func() { k.step, k.when = state.Step, time.Now() }()
 	_, err := k.store.Save(state.Step, func(dir string) error {

@@ -115,6 +115,9 @@ func newSession(dir string) *session {
 func (s *session) store() string { return filepath.Join(s.dir, "checkpoints") }
 
 func (s *session) fit(ctx context.Context) (pipeline.Result, error) {
+	if s.Hold {
+		return pipeline.Fit(ctx, &holder{learner: s.model}, whole{s.data}, s.Options)
+	}
 	return pipeline.Fit(ctx, s.model, s.data, s.Options)
 }
 

@@ -39,6 +39,10 @@ type Step struct {
 	Mean     Metrics       // of the epoch so far
 	Duration time.Duration // from the end of the step before, waiting for data included
 	Wait     time.Duration // the part of Duration that waited for data
+
+	// Ahead is how many further steps the model has taken already. They are told of
+	// next, with the same Duration: it is a share of the call's.
+	Ahead int
 }
 
 // TestStep tells of one batch that was evaluated.

@@ -124,13 +124,24 @@ func (f *fit) epoch(ctx context.Context, t *trainer, number int) error {
 	if f.epochBegun.IsZero() {
 		f.epochBegun = time.Now()
 	}
+	t.holding.due = f.keeper.left
+	var told error // of a callback, since the last call of the model
 	for step, err := range t.epoch(ctx, number) {
+		if err != nil && told != nil && !errors.Is(told, ErrStop) {
+			return errors.Join(told, err)
+		}
 		if err != nil {
 			return err
 		}
 		f.add(step)
-		if err := f.tell(ctx, step); err != nil {
-			return err
+		if err := f.tell(ctx, step); err != nil && (told == nil || errors.Is(told, ErrStop)) {
+			told = err
+		}
+		if step.Ahead > 0 { // the run cannot end, nor be saved, between steps that the model took at once
+			continue
+		}
+		if told != nil {
+			return told
 		}
 		if step.Batch < step.Batches && !t.broken && f.keeper.due(step.Number) { // after an epoch's last, one comes anyway
 			f.saveOrWarn(ctx, t)

@@ -112,6 +112,21 @@ func (r *reader) count(name string) int {
 	return int(item[int64](r, name))
 }
 
+// column reads n values. Where there is an error it returns zeros.
+func column[T tensor.Element](r *reader, name string, n int) []T {
+	values, err := tensor.Values[T](r.outputs[name])
+	if err == nil && len(values) != n {
+		err = fmt.Errorf("it has %d values, expected %d", len(values), n)
+	}
+	if err == nil {
+		return values
+	}
+	if r.err == nil {
+		r.err = fmt.Errorf("read output %q: %w", name, err)
+	}
+	return make([]T, n)
+}
+
 func item[T tensor.Element](r *reader, name string) T {
 	value, err := tensor.Item[T](r.outputs[name])
 	if err != nil && r.err == nil {

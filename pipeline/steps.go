@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -33,8 +34,15 @@ type Options struct {
 	// best checkpoint; nil or empty means that the training loss does.
 	Validation Data
 
-	Test      Data       // evaluated after each epoch; nil or empty means no test
-	Classes   int        // the model's; 0 means that no test counts a confusion matrix
+	Test    Data // evaluated after each epoch; nil or empty means no test
+	Classes int  // the model's; 0 means that no test counts a confusion matrix
+
+	// Hold copies the training data into the memory of what computes, once, and takes
+	// steps there, several in a call where they are short. The model must be a Holder
+	// and the data Whole. Results depend on it at most in the last bits; how many steps
+	// a call has changes nothing.
+	Hold bool
+
 	Callbacks []Callback // told of each event, in this order; used by Fit
 
 	Checkpoints *Checkpoints // saved by Fit; nil means that none are
@@ -149,6 +157,7 @@ type trainer struct {
 	steps   int
 	at      position
 	broken  bool // a step has failed: nobody knows what the weights are
+	holding holding
 }
 
 // position is how far an epoch has come.
@@ -183,7 +192,10 @@ func newTrainer(model Model, data Data, o Options) (*trainer, error) {
 	if len(o.UpsampleSchedule) > 0 && !t.wants[UpsampleInput] {
 		return nil, fmt.Errorf("check signature %q: it has no input %q, which an upsample schedule needs", AccumulateSignature, UpsampleInput)
 	}
-	return t, nil
+	if o.Hold {
+		t.holding, err = newHolding(model, data)
+	}
+	return t, err
 }
 
 // batches is how many steps an epoch has.
@@ -205,30 +217,29 @@ func (t *trainer) epoch(ctx context.Context, number int) iter.Seq2[Step, error] 
 		order := dataset.BatchOptions{
 			Epoch: number, Size: t.options.stepSize(), Start: t.at.batch, Seed: t.options.Seed, NoShuffle: t.options.NoShuffle,
 		}
+		calls := t.fed
+		if t.options.Hold {
+			calls = t.held
+		}
 		last := time.Now()
-		for batch, err := range t.data.Batches(ctx, order) {
-			if err == nil {
-				err = ctx.Err()
+		for call, err := range calls(ctx, order) {
+			n, ahead := len(call.steps), len(call.steps)
+			if err != nil {
+				ahead++ // the one that failed
 			}
-			if err == nil && t.at.batch == t.batches() {
-				break // the last one is dropped
+			duration := time.Since(last)
+			for i, step := range call.steps {
+				t.steps = step.Number
+				t.at.batch++
+				t.at.sofar.add(step.Loss*float64(step.Examples), step.Correct, step.Examples)
+				step.Epoch, step.Batch, step.Batches, step.Ahead = number, t.at.batch, t.batches(), ahead-1-i
+				step.Mean, step.Wait, step.Duration = t.at.sofar.metrics(), call.wait/time.Duration(n), duration/time.Duration(n)
+				if !yield(step, nil) {
+					return
+				}
 			}
 			if err != nil {
 				yield(Step{}, err)
-				return
-			}
-			wait := time.Since(last)
-			rate := t.rate(number)
-			step, err := t.step(ctx, batch, rate)
-			if err != nil {
-				yield(Step{}, err)
-				return
-			}
-			t.at.batch++
-			t.at.sofar.add(step.Loss*float64(step.Examples), step.Correct, step.Examples)
-			step.Epoch, step.Batch, step.Batches = number, t.at.batch, t.batches()
-			step.Mean, step.Wait, step.Duration = t.at.sofar.metrics(), wait, time.Since(last)
-			if !yield(step, nil) {
 				return
 			}
 			last = time.Now() // what the caller did is no part of the next step
@@ -243,57 +254,110 @@ func (t *trainer) epoch(ctx context.Context, number int) iter.Seq2[Step, error] 
 	}
 }
 
-func (t *trainer) step(ctx context.Context, batch dataset.Batch, rate float64) (_ Step, err error) {
-	number := t.steps + 1
-	defer func() { t.broken = t.broken || err != nil }()
-	seed, err := tensor.Of([]int64{t.options.Seed, int64(number)}, 2)
-	if err != nil {
-		return Step{}, err
-	}
-	inputs := map[string]tensor.Tensor{
-		ImagesInput:         batch.Images,
-		labelsInput:         batch.Labels,
-		learningRateInput:   tensor.Scalar(float32(rate)),
-		microBatchSizeInput: tensor.Scalar(int64(t.options.BatchSize)),
-		UpsampleInput:       tensor.Scalar(int64(t.options.upsample(t.at.epoch))),
-		seedInput:           seed,
-	}
-	maps.DeleteFunc(inputs, func(name string, _ tensor.Tensor) bool { return !t.wants[name] })
-	// A step that has begun is not cut short: nobody would know what the weights
-	// are.
-	outputs, err := t.model.Call(context.WithoutCancel(ctx), t.options.Signature(), inputs)
-	if err != nil {
-		return Step{}, fmt.Errorf("train step %d: %w", number, err)
-	}
-	t.steps = number
-	r := reader{outputs: outputs}
-	n := batch.Labels.Shape()[0]
-	step := Step{
-		Number:       number,
-		Examples:     n,
-		Loss:         r.float(lossOutput),
-		Correct:      r.count(correctOutput),
-		LearningRate: rate,
-	}
-	step.Accuracy = float64(step.Correct) / float64(n)
-	if _, ok := outputs[gradNormOutput]; ok {
-		step.GradNorm = r.float(gradNormOutput)
-	}
-	if r.err != nil {
-		return Step{}, fmt.Errorf("train step %d: %w", number, r.err)
-	}
-	if isNonFinite(step.Loss) || isNonFinite(step.GradNorm) {
-		return Step{}, &NonFiniteError{Step: number, Loss: step.Loss, GradNorm: step.GradNorm}
-	}
-	return step, nil
+// call is what the model was called for once: a step, or with held data several. Of
+// them nothing is known yet but what the model returned.
+type call struct {
+	steps []Step
+	wait  time.Duration // for data
 }
 
-// rate is the learning rate of an epoch's next step. Steps are counted as if all
-// epochs had been of the same batch size: a resumed run may have changed it.
-func (t *trainer) rate(epoch int) float64 {
+// fed takes the steps of an epoch that are still to be done, each with a batch of its
+// own.
+func (t *trainer) fed(ctx context.Context, order dataset.BatchOptions) iter.Seq2[call, error] {
+	return func(yield func(call, error) bool) {
+		last := time.Now()
+		for batch, err := range t.data.Batches(ctx, order) {
+			if err == nil {
+				err = ctx.Err()
+			}
+			if err != nil {
+				yield(call{}, err)
+				return
+			}
+			if t.at.batch == t.batches() {
+				return // the last one is dropped
+			}
+			wait := time.Since(last)
+			steps, err := t.take(1, batch.Labels.Shape()[0], nil, func(inputs map[string]tensor.Tensor) (map[string]tensor.Tensor, error) {
+				inputs[ImagesInput], inputs[labelsInput] = batch.Images, batch.Labels
+				// A step that has begun is not cut short: nobody would know what the
+				// weights are.
+				return t.model.Call(context.WithoutCancel(ctx), t.options.Signature(), inputs)
+			})
+			if !yield(call{steps, wait}, err) || err != nil {
+				return
+			}
+			last = time.Now()
+		}
+	}
+}
+
+// take takes the next n steps of so many examples each by one call of the model, which
+// gets the inputs that are no examples: those of one step, or with the shape [n] those of
+// all. Beside an error it returns the steps before the one that has failed.
+func (t *trainer) take(n, examples int, shape []int, call func(map[string]tensor.Tensor) (map[string]tensor.Tensor, error)) (steps []Step, err error) {
+	first := t.steps + 1
+	defer func() { t.broken = t.broken || err != nil }()
+	rates := make([]float64, n)
+	for i := range rates {
+		rates[i] = t.rate(t.at.epoch, t.at.batch+i)
+	}
+	inputs, err := t.inputs(rates, shape)
+	if err != nil {
+		return nil, err
+	}
+	outputs, err := call(inputs)
+	if err != nil {
+		return nil, fmt.Errorf("train step %d: %w", first, err)
+	}
+	r := reader{outputs: outputs}
+	losses, correct, norms := column[float32](&r, lossOutput, n), column[int64](&r, correctOutput, n), make([]float32, n)
+	if _, ok := outputs[gradNormOutput]; ok {
+		norms = column[float32](&r, gradNormOutput, n)
+	}
+	if r.err != nil {
+		return nil, fmt.Errorf("train step %d: %w", first, r.err)
+	}
+	for i := range n {
+		step := Step{
+			Number: first + i, Examples: examples, Loss: float64(losses[i]), Correct: int(correct[i]),
+			Accuracy: float64(correct[i]) / float64(examples), GradNorm: float64(norms[i]), LearningRate: rates[i],
+		}
+		if isNonFinite(step.Loss) || isNonFinite(step.GradNorm) {
+			return steps, &NonFiniteError{Step: step.Number, Loss: step.Loss, GradNorm: step.GradNorm}
+		}
+		steps = append(steps, step)
+	}
+	return steps, nil
+}
+
+// inputs are those of the next steps that are no examples, as far as the signature has
+// them: of one step, or with the shape [steps] of all.
+func (t *trainer) inputs(rates []float64, shape []int) (map[string]tensor.Tensor, error) {
+	n := len(rates)
+	learning, seeds := make([]float32, n), make([]int64, 0, 2*n)
+	sizes, factors := make([]int64, n), make([]int64, n)
+	for i := range n {
+		learning[i] = float32(rates[i])
+		seeds = append(seeds, t.options.Seed, int64(t.steps+1+i))
+		sizes[i], factors[i] = int64(t.options.BatchSize), int64(t.options.upsample(t.at.epoch))
+	}
+	var errs [4]error
+	inputs := map[string]tensor.Tensor{}
+	inputs[learningRateInput], errs[0] = tensor.Of(learning, shape...)
+	inputs[seedInput], errs[1] = tensor.Of(seeds, append(slices.Clone(shape), 2)...)
+	inputs[microBatchSizeInput], errs[2] = tensor.Of(sizes, shape...)
+	inputs[UpsampleInput], errs[3] = tensor.Of(factors, shape...)
+	maps.DeleteFunc(inputs, func(name string, _ tensor.Tensor) bool { return !t.wants[name] })
+	return inputs, errors.Join(errs[:]...)
+}
+
+// rate is the learning rate of an epoch's step behind so many others. Steps are counted
+// as if all epochs had been of the same batch size: a resumed run may have changed it.
+func (t *trainer) rate(epoch, batch int) float64 {
 	rate := t.options.LearningRate
 	for _, s := range t.options.Schedules {
-		rate *= s.Factor((epoch-1)*t.batches()+t.at.batch+1, t.options.Epochs*t.batches())
+		rate *= s.Factor((epoch-1)*t.batches()+batch+1, t.options.Epochs*t.batches())
 	}
 	return rate
 }

@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/residual-go/residual/pipeline/imagefile"
+	"github.com/residual-go/residual/tfgo/tensor"
 )
 
 // Examples is a split: labelled images of one shape, in path order.
@@ -83,6 +84,27 @@ func (e *Examples) Read(i int, pixels []byte) error {
 		return nil
 	}
 	return e.examples[i].image.read(e.shape, pixels)
+}
+
+// Size is how many bytes all images take.
+func (e *Examples) Size() int64 { return int64(e.Len()) * int64(e.shape.Size()) }
+
+// All returns all images, uint8 [N,H,W,C], and their labels, int64 [N], in path order.
+// They must not be changed: images that are in memory are not copied.
+func (e *Examples) All(ctx context.Context) (images, labels tensor.Tensor, err error) {
+	if e.pixels == nil {
+		batch, err := e.gather(ctx, pathOrder(e.Len()))
+		return batch.Images, batch.Labels, err
+	}
+	all := make([]int64, e.Len())
+	for i, example := range e.examples {
+		all[i] = int64(example.label)
+	}
+	images, err = tensor.Of(e.pixels, e.Len(), e.shape.Height, e.shape.Width, e.shape.Channels)
+	if err == nil {
+		labels, err = tensor.Of(all, len(all))
+	}
+	return images, labels, err
 }
 
 // Fingerprint tells data apart: the SHA-256 of shape, classes, labels and

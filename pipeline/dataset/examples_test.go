@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -166,5 +167,24 @@ func TestProgressCountsUp(t *testing.T) {
 	}
 	if !slices.IsSortedFunc(heard, func(a, b Progress) int { return int(a.Done - b.Done) }) {
 		t.Error("it counts down")
+	}
+}
+
+// All is the only batch of an epoch that keeps their order, wherever the images are.
+func TestAllExamples(t *testing.T) {
+	for _, memory := range []int64{0, -1} {
+		e := openSynthetic(t, 3, Options{Limit: 30, Shape: small, MemoryBytes: memory}).Train
+		images, labels, err := e.All(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for batch, err := range e.Batches(t.Context(), BatchOptions{Size: 30, NoShuffle: true}) {
+			if err != nil || !bytes.Equal(batch.Images.Bytes(), images.Bytes()) || !bytes.Equal(batch.Labels.Bytes(), labels.Bytes()) {
+				t.Errorf("memory %d: %v, or others than the batch has", memory, err)
+			}
+			if !slices.Equal(images.Shape(), batch.Images.Shape()) || e.Size() != int64(len(images.Bytes())) {
+				t.Errorf("memory %d: images %v, %d bytes", memory, images.Shape(), e.Size())
+			}
+		}
 	}
 }

@@ -24,6 +24,7 @@ package features
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -55,7 +56,10 @@ var heads = map[string]string{
 // those of the whole model.
 type Head struct{ model pipeline.Saver }
 
-var _ pipeline.Saver = (*Head)(nil)
+var (
+	_ pipeline.Saver  = (*Head)(nil)
+	_ pipeline.Holder = (*Head)(nil)
+)
 
 // NewHead returns the head of a model. pipeline.ErrNoSignature is in the chain of
 // the error where the model has none.
@@ -86,14 +90,39 @@ func (h *Head) Call(ctx context.Context, name string, inputs map[string]tensor.T
 	if !ok {
 		return nil, fmt.Errorf("call signature %q: a head has only %s and %s", name, pipeline.TrainSignature, pipeline.EvaluateSignature)
 	}
-	renamed := make(map[string]tensor.Tensor, len(inputs))
+	return h.model.Call(ctx, own, renamed(inputs))
+}
+
+// renamed are inputs with the features under their own name.
+func renamed(inputs map[string]tensor.Tensor) map[string]tensor.Tensor {
+	own := make(map[string]tensor.Tensor, len(inputs))
 	for input, value := range inputs {
 		if input == ImagesInput {
 			input = featuresName
 		}
-		renamed[input] = value
+		own[input] = value
 	}
-	return h.model.Call(ctx, own, renamed)
+	return own
+}
+
+var errCannotHold = errors.New("hold data: the model cannot hold examples")
+
+// Hold holds features for train.
+func (h *Head) Hold(ctx context.Context, name string, rows map[string]tensor.Tensor) error {
+	holder, ok := h.model.(pipeline.Holder)
+	if !ok {
+		return errCannotHold
+	}
+	return holder.Hold(ctx, heads[name], renamed(rows))
+}
+
+// CallHeld runs train on them.
+func (h *Head) CallHeld(ctx context.Context, name string, indexes tensor.Tensor, inputs map[string]tensor.Tensor) (map[string]tensor.Tensor, error) {
+	holder, ok := h.model.(pipeline.Holder)
+	if !ok {
+		return nil, errCannotHold
+	}
+	return holder.CallHeld(ctx, heads[name], indexes, inputs)
 }
 
 // SaveVariables writes those of the whole model.

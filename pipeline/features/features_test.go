@@ -7,6 +7,8 @@ import (
 	"image"
 	"image/color"
 	"image/png"
+	"iter"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -94,22 +96,21 @@ func TestBatchesAreThoseOfTheExamples(t *testing.T) {
 	for _, o := range []dataset.BatchOptions{
 		{Size: 5, Seed: 3, Epoch: 2}, {Size: 5, Seed: 3, Epoch: 3, Start: 2}, {Size: 4, NoShuffle: true}, {}, {Size: 5, Start: 5},
 	} {
-		var want, got []dataset.Batch
-		for batch, err := range data.Batches(t.Context(), o) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			batch.Images = backbone(batch.Images)
-			want = append(want, batch)
-		}
-		for batch, err := range rows.Batches(t.Context(), o) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			got = append(got, batch)
+		want, got := collect(t, data.Batches(t.Context(), o)), collect(t, rows.Batches(t.Context(), o))
+		for i := range want {
+			want[i].Images = backbone(want[i].Images)
 		}
 		if diff := cmp.Diff(want, got, cmp.AllowUnexported(tensor.Tensor{})); diff != "" {
 			t.Errorf("%+v: %s", o, diff)
+		}
+	}
+	for _, batch := range collect(t, data.Batches(t.Context(), dataset.BatchOptions{Size: 23, NoShuffle: true})) { // the only one
+		all, labels, err := rows.All(t.Context())
+		if diff := cmp.Diff(backbone(batch.Images).Bytes(), all.Bytes()); err != nil || diff != "" || rows.Size() != int64(len(all.Bytes())) {
+			t.Errorf("all features: %v, %s", err, diff)
+		}
+		if diff := cmp.Diff(batch.Labels.Bytes(), labels.Bytes()); diff != "" {
+			t.Errorf("all labels: %s", diff)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -128,6 +129,17 @@ func TestBatchesAreThoseOfTheExamples(t *testing.T) {
 			t.Error("it began before the first batch")
 		}
 	}
+}
+
+func collect(t *testing.T, batches iter.Seq2[dataset.Batch, error]) (found []dataset.Batch) {
+	t.Helper()
+	for batch, err := range batches {
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, batch)
+	}
+	return found
 }
 
 // What is there is taken, if it is of the same model, data and setup.
@@ -412,4 +424,44 @@ func TestFeaturesOfFilesThatHaveChanged(t *testing.T) {
 			t.Errorf("%s: computed again %v", name, again)
 		}
 	}
+}
+
+// A head holds features where its model holds what it is given.
+func TestAHeadHoldsFeatures(t *testing.T) {
+	data := images(t, 20)
+	model := &keeping{net: &net{name: "a"}}
+	head, rows := must(features.NewHead(model)), open(t, features.Cache{Dir: t.TempDir()}, model, data)
+	if _, err := pipeline.Fit(t.Context(), head, rows, pipeline.Options{Epochs: 1, BatchSize: 20, NoShuffle: true, Hold: true}); err != nil {
+		t.Fatal(err)
+	}
+	all, labels, err := rows.All(t.Context())
+	if err != nil || len(model.rows) != 2 || !bytes.Equal(model.rows["features"].Bytes(), all.Bytes()) || !bytes.Equal(model.rows["labels"].Bytes(), labels.Bytes()) {
+		t.Errorf("%v; it holds %v", err, model.rows)
+	}
+	if model.signature != "train_head" || cmp.Diff(model.inputs, []string{"learning_rate"}) != "" {
+		t.Errorf("%q was called with %q", model.signature, model.inputs)
+	}
+	other := &net{name: "b"}
+	_, err = pipeline.Fit(t.Context(), must(features.NewHead(other)), open(t, features.Cache{Dir: t.TempDir()}, other, data), pipeline.Options{Hold: true})
+	if err == nil || !strings.Contains(err.Error(), "the model cannot hold examples") {
+		t.Error(err)
+	}
+}
+
+// keeping is a net that notes what it is to hold.
+type keeping struct {
+	*net
+	rows      map[string]tensor.Tensor
+	signature string
+	inputs    []string
+}
+
+func (k *keeping) Hold(_ context.Context, name string, rows map[string]tensor.Tensor) error {
+	k.rows = rows
+	return nil
+}
+
+func (k *keeping) CallHeld(_ context.Context, name string, indexes tensor.Tensor, inputs map[string]tensor.Tensor) (map[string]tensor.Tensor, error) {
+	k.signature, k.inputs = name, slices.Sorted(maps.Keys(inputs))
+	return map[string]tensor.Tensor{"loss": must(tensor.Of([]float32{1}, 1)), "correct": must(tensor.Of([]int64{1}, 1))}, nil
 }

@@ -33,13 +33,22 @@ type Rows struct {
 	array  *array // of all
 }
 
-var _ pipeline.Data = (*Rows)(nil)
+var _ pipeline.Whole = (*Rows)(nil)
 
 // Len returns the number of examples.
 func (r *Rows) Len() int { return r.source.Len() }
 
 // Fingerprint is that of the examples.
 func (r *Rows) Fingerprint() string { return r.source.Fingerprint() }
+
+// Size is how many bytes all features take.
+func (r *Rows) Size() int64 { return int64(r.Len()) * int64(r.width*tensor.Float32.Size()) }
+
+// All returns a copy of all features, float32 [N,features], and labels, int64 [N].
+func (r *Rows) All(context.Context) (features, labels tensor.Tensor, err error) {
+	batch, err := r.gather(dataset.BatchOptions{NoShuffle: true}.Order(r.Len()))
+	return batch.Images, batch.Labels, err
+}
 
 // Close gives the file back. Rows must not be used any more then; the batches
 // that they gave may.

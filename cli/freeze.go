@@ -96,7 +96,7 @@ func (r featuresResult) String() string {
 
 // examples returns what the run trains on: images, or with --freeze their
 // features, which then are its validation and test, too.
-func (t *training) examples(c *cli.Context, model *savedmodel.Model) (train pipeline.Data, close func() error, err error) {
+func (t *training) examples(c *cli.Context, model *savedmodel.Model) (train holdable, close func() error, err error) {
 	var opened []*features.Rows
 	close = func() error {
 		var errs []error
@@ -118,8 +118,12 @@ func (t *training) examples(c *cli.Context, model *savedmodel.Model) (train pipe
 	for _, split := range []struct {
 		name     string
 		examples *dataset.Examples
-		data     *pipeline.Data
-	}{{"training", t.data.Train, &train}, {"validation", t.validation, &t.options.Validation}, {"test", t.data.Test, &t.options.Test}} {
+		use      func(*features.Rows)
+	}{
+		{"training", t.data.Train, func(rows *features.Rows) { train = rows }},
+		{"validation", t.validation, func(rows *features.Rows) { t.options.Validation = rows }},
+		{"test", t.data.Test, func(rows *features.Rows) { t.options.Test = rows }},
+	} {
 		if split.examples.Len() == 0 {
 			continue
 		}
@@ -127,7 +131,8 @@ func (t *training) examples(c *cli.Context, model *savedmodel.Model) (train pipe
 		if err != nil {
 			return nil, nil, errors.Join(err, close())
 		}
-		opened, *split.data = append(opened, rows), rows
+		opened = append(opened, rows)
+		split.use(rows)
 	}
 	t.features.Seconds = time.Since(begun).Seconds()
 	note(c, "features: %s", t.features)

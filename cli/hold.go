@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/residual-go/residual/pipeline"
+	"github.com/residual-go/residual/pipeline/dataset"
 	"github.com/residual-go/residual/pipeline/features"
 	"github.com/residual-go/residual/savedmodel"
 	"github.com/residual-go/residual/tfgo"
@@ -40,9 +42,9 @@ func checkHoldData(c *cli.Context) error {
 	return nil
 }
 
-// held are the functions that may run on held data, which must be known before the
-// model is opened.
-func (t *training) held(c *cli.Context) []string {
+// heldSignatures are the functions that may run on held data, which must be known before
+// the model is opened.
+func (t *training) heldSignatures(c *cli.Context) []string {
 	built, err := tfgo.BuiltForGPUs()
 	mayUseGPU := err == nil && built && t.session.Target.Device != tfgo.CPUDevice
 	switch value := c.String(holdDataName); {
@@ -55,20 +57,40 @@ func (t *training) held(c *cli.Context) []string {
 	}
 }
 
-// holds decides whether the data of a run that begins are held. One that goes on does
-// as it began: whether they are can be seen in the last bits.
-func (t *training) holds(c *cli.Context, model *savedmodel.Model, data pipeline.Data) bool {
-	whole, ok := data.(pipeline.Whole)
-	helps := model.OnGPU() || c.IsSet(freezeName)
-	hold := c.String(holdDataName) == holdOn || c.String(holdDataName) == holdAuto && helps && ok && whole.Size() <= largestHeld
-	if hold && ok {
-		where := "in memory"
-		if model.OnGPU() {
-			where = "on the GPU"
-		}
-		note(c, "the training data are held %s: %s", where, formatBytes(whole.Size()))
+// holdable is data that can be held.
+type holdable interface {
+	pipeline.Whole
+	Size() int64 // of the images, bytes
+}
+
+var (
+	_ holdable        = (*dataset.Examples)(nil)
+	_ holdable        = (*features.Rows)(nil)
+	_ pipeline.Holder = (*savedmodel.Model)(nil)
+)
+
+// holdsData decides whether the run's data are held.
+func (t *training) holdsData(c *cli.Context, model *savedmodel.Model, data holdable) (bool, error) {
+	if len(t.session.Held) == 0 {
+		return false, nil
 	}
-	return hold
+	wanted, err := c.String(holdDataName) == holdOn, model.Holds(t.session.Held[0])
+	helps := model.OnGPU() || c.IsSet(freezeName)
+	switch {
+	case wanted && err != nil:
+		return false, fmt.Errorf("--%s %s: %w", holdDataName, holdOn, err)
+	case err != nil && helps:
+		note(c, "the training data are not held: %v", err)
+		return false, nil
+	case !wanted && (!helps || data.Size() > largestHeld):
+		return false, nil
+	}
+	where := "in memory"
+	if model.OnGPU() {
+		where = "on the GPU"
+	}
+	note(c, "the training data are held %s: %s", where, formatBytes(data.Size()))
+	return true, nil
 }
 
 // holdText is a run's setting as the flag has it.

@@ -25,6 +25,10 @@ func TestHeldDataMakeTheSameRun(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			flags := append([]string{"--seed", "3", "--batch-size", "4", "--checkpoint-every", "5"}, test.flags...)
 			fed, held := trainQuietly(t, test.model, append(flags, "--hold-data", "off")...), trainQuietly(t, test.model, append(flags, "--hold-data", "on")...)
+			const noted = `"hold_data": true`
+			if strings.Contains(read(t, filepath.Join(fed, "config.json")), noted) || !strings.Contains(read(t, filepath.Join(held, "config.json")), noted) {
+				t.Error("config.json does not say which data are held")
+			}
 			fedSteps, fedWeights := result(t, fed)
 			heldSteps, heldWeights := result(t, held)
 			if fedSteps != heldSteps {
@@ -91,5 +95,9 @@ func TestWhichDataAreHeld(t *testing.T) {
 	refused(t, run("train", "--model", small, "--data", "synthetic", "--limit", "40", "--hold-data", "on", "--out", out), 1, "none")
 	if _, err := os.Stat(out); err == nil {
 		t.Error("there is a run")
+	}
+	o := must(t, "train", "--model", small, "--data", "synthetic", "--limit", "40", "--epochs", "1", "--freeze", "backbone", "--out", out)
+	if !strings.Contains(o.stderr, "the training data are not held: ") || strings.Contains(read(t, filepath.Join(out, "config.json")), "hold_data") {
+		t.Errorf("without a temporary directory it says %s", o.stderr)
 	}
 }

@@ -100,7 +100,9 @@ func trainUntil(c *cli.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeExamples()) }()
-	t.options.Hold = t.holds(c, model, examples)
+	if t.options.Hold, err = t.holdsData(c, model, examples); err != nil {
+		return err
+	}
 	config.HoldData = t.options.Hold
 	watchers, err := t.watchers(c, config)
 	if err != nil {
@@ -264,7 +266,7 @@ func (t *training) plan(c *cli.Context) (err error) {
 		}
 	}
 	t.options = t.fitOptions(c)
-	t.session.Signatures, t.session.Held = t.signatures(c), t.held(c)
+	t.session.Signatures, t.session.Held = t.signatures(c), t.heldSignatures(c)
 	return nil
 }
 

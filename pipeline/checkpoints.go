@@ -19,7 +19,7 @@ type Checkpoints struct {
 	Dir   string          // the store, see package checkpoint
 	Steps int             // one after so many steps since the last; 0 means not by steps
 	Every time.Duration   // one when the last was so long ago; 0 means not by time
-	Now   <-chan struct{} // a value asks for one after the step under way; may be nil
+	Now   <-chan struct{} // a value asks for one after the call of the model under way; may be nil
 	Keep  int             // how many of the newest stay, besides the best one; 0 means 2
 	// Warn hears of one that could not be saved while the run goes on: there may
 	// be room on the disk again the next time. nil means that nobody does.

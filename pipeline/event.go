@@ -40,8 +40,9 @@ type Step struct {
 	Duration time.Duration // from the end of the step before, waiting for data included
 	Wait     time.Duration // the part of Duration that waited for data
 
-	// Ahead is how many further steps the model has taken already. They are told of
-	// next, with the same Duration: it is a share of the call's.
+	// Ahead is how many further steps are known that the model has taken already, in
+	// the same call. They are told of next, with the same Duration, a share of the call's;
+	// where one of them has failed, its error comes in its place.
 	Ahead int
 }
 
@@ -87,7 +88,8 @@ func (Epoch) isEvent()    {}
 // Options.
 type Callback interface {
 	// Handle hears of one event. ErrStop ends the run in good order, any other
-	// error ends it as a failure.
+	// error ends it as a failure: at once, but with Options.Hold behind the steps that the
+	// model has taken already, which are told of all the same.
 	Handle(ctx context.Context, event Event) error
 	// Close hears of the end, once, however the run ended: with nil after the
 	// last epoch or ErrStop, with the context's error when it was cancelled,

@@ -80,6 +80,7 @@ func (f *fit) run(ctx context.Context, t *trainer) error {
 		f.begun = time.Now()
 	}
 	defer func() { f.result.Duration = time.Since(f.begun) }()
+	t.holding.left = f.keeper.left
 	begin := Begin{
 		Epochs: t.options.Epochs, Step: t.steps, Epoch: max(1, t.at.epoch), Batches: t.batches(), Examples: t.data.Len(), BatchSize: t.options.stepSize(),
 	}
@@ -124,19 +125,16 @@ func (f *fit) epoch(ctx context.Context, t *trainer, number int) error {
 	if f.epochBegun.IsZero() {
 		f.epochBegun = time.Now()
 	}
-	t.holding.due = f.keeper.left
 	var told error // of a callback, since the last call of the model
 	for step, err := range t.epoch(ctx, number) {
-		if err != nil && told != nil && !errors.Is(told, ErrStop) {
-			return errors.Join(told, err)
-		}
-		if err != nil {
+		if err != nil && (told == nil || errors.Is(told, ErrStop)) {
 			return err
 		}
-		f.add(step)
-		if err := f.tell(ctx, step); err != nil && (told == nil || errors.Is(told, ErrStop)) {
-			told = err
+		if err != nil {
+			return errors.Join(told, err)
 		}
+		f.add(step)
+		told = worse(told, f.tell(ctx, step))
 		if step.Ahead > 0 { // the run cannot end, nor be saved, between steps that the model took at once
 			continue
 		}
@@ -288,6 +286,14 @@ func (f *fit) evaluate(ctx context.Context, t *trainer, epoch int, validation bo
 		return nil, fmt.Errorf("after step %d: %w", t.steps, err)
 	}
 	return &evaluation, nil
+}
+
+// worse is the first of two errors of callbacks, but a failure outweighs a stop.
+func worse(first, second error) error {
+	if first == nil || second != nil && errors.Is(first, ErrStop) {
+		return second
+	}
+	return first
 }
 
 // tell tells every callback, also after one has asked to stop, so that all

@@ -28,19 +28,20 @@ type Holder interface {
 // dataset.BatchOptions.Order.
 type Whole interface {
 	Data
-	// Size is how many bytes the images take.
-	Size() int64
 	// All returns all examples in the data's own order. They must not be changed.
 	All(ctx context.Context) (images, labels tensor.Tensor, err error)
 }
+
+var _ Whole = (*dataset.Examples)(nil)
 
 // holding is a trainer's data in the memory of what computes.
 type holding struct {
 	model Holder
 	data  Whole
-	begun bool               // the model has the data
-	due   func(step int) int // the steps until a call must end, for what comes then; 0 means any number
-	pace  pace
+	begun bool // the model has the data
+	// left is how many steps may be taken behind so many others before a call must end,
+	// for what comes then; 0 means any number. nil means the same always.
+	left func(step int) int
 }
 
 func newHolding(model Model, data Data) (h holding, err error) {
@@ -69,8 +70,9 @@ func (h *holding) begin(ctx context.Context, signature string) error {
 	return nil
 }
 
-// held is fed on data that the model holds.
-func (t *trainer) held(ctx context.Context, order dataset.BatchOptions) iter.Seq2[call, error] {
+// heldCalls takes the steps of an epoch that are still to be done on data that the model
+// holds, as many in a call as callTime has room for.
+func (t *trainer) heldCalls(ctx context.Context, order dataset.BatchOptions) iter.Seq2[call, error] {
 	return func(yield func(call, error) bool) {
 		begun := time.Now()
 		if err := t.holding.begin(ctx, t.options.Signature()); err != nil {
@@ -79,14 +81,16 @@ func (t *trainer) held(ctx context.Context, order dataset.BatchOptions) iter.Seq
 		}
 		wait := time.Since(begun) // of the first step
 		examples := order.Order(t.data.Len())
+		most := 1 // steps in the next call: nothing is known yet of those of this epoch
 		for t.at.batch < t.batches() && ctx.Err() == nil {
-			first := t.at.batch * order.Size
-			size := min(order.Size, len(examples)-first)
-			n := 1
-			if size == order.Size {
-				n = min(t.holding.steps(t.steps), (len(examples)-first)/size)
+			rest := examples[t.at.batch*order.Size:]
+			n, size := min(most, t.holding.mayTake(t.steps), len(rest)/order.Size), order.Size
+			if n == 0 { // the last, short one
+				n, size = 1, len(rest)
 			}
-			steps, err := t.takeHeld(ctx, examples[first:first+n*size], n)
+			begun := time.Now()
+			steps, err := t.takeHeld(ctx, rest[:n*size], n)
+			most = stepsIn(callTime, time.Since(begun)/time.Duration(n))
 			if !yield(call{steps, wait}, err) || err != nil {
 				return
 			}
@@ -106,50 +110,29 @@ func (t *trainer) takeHeld(ctx context.Context, chosen []int, n int) ([]Step, er
 	if err != nil {
 		return nil, err
 	}
-	return t.take(n, size, []int{n}, func(inputs map[string]tensor.Tensor) (map[string]tensor.Tensor, error) {
-		begun := time.Now()
-		outputs, err := t.holding.model.CallHeld(context.WithoutCancel(ctx), t.options.Signature(), indexes, inputs)
-		if size == t.options.stepSize() {
-			t.holding.pace.add(time.Since(begun) / time.Duration(n))
-		}
-		return outputs, err
+	return t.take(n, size, true, func(inputs map[string]tensor.Tensor) (map[string]tensor.Tensor, error) {
+		return t.holding.model.CallHeld(context.WithoutCancel(ctx), t.options.Signature(), indexes, inputs)
 	})
 }
 
-// steps is how many the next call may take, behind so many others.
-func (h *holding) steps(before int) int {
-	n := h.pace.steps()
-	if h.due == nil {
-		return n
+func (h *holding) mayTake(before int) int {
+	if h.left != nil {
+		if n := h.left(before); n > 0 {
+			return n
+		}
 	}
-	if left := h.due(before); left > 0 {
-		return min(n, left)
-	}
-	return n
+	return mostSteps
 }
 
-// A call should be long beside what it costs to begin one, a fraction of a millisecond,
-// and short for those who wait for it to end: who look at the progress, or stop the run.
-const (
-	callTime  = 25 * time.Millisecond
-	mostSteps = 64 // in a call
-)
+// callTime is how long a call should be: long beside what it costs to begin one, a
+// fraction of a millisecond, and short for those who wait for it to end, who look at the
+// progress or stop the run.
+var callTime = 25 * time.Millisecond
 
-// pace is how long a step takes.
-type pace struct {
-	fastest time.Duration // 0 while nothing is known
-}
+// mostSteps are those of a call at most. savedmodel makes room for as many.
+const mostSteps = 64
 
-func (p *pace) add(step time.Duration) {
-	if p.fastest == 0 || step < p.fastest { // the first one plans the graph
-		p.fastest = max(step, 1)
-	}
-}
-
-// steps is how many make a call.
-func (p *pace) steps() int {
-	if p.fastest == 0 {
-		return 1
-	}
-	return int(min(max(callTime/p.fastest, 1), mostSteps))
+// stepsIn is how many steps are to be a call of that time.
+func stepsIn(call, step time.Duration) int {
+	return int(min(max(call/max(step, 1), 1), mostSteps))
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -18,6 +20,8 @@ type holder struct {
 	*learner
 	rows  map[string]tensor.Tensor
 	holds int   // calls of Hold
+	short bool  // CallHeld leaves out the last value of each output
+	fails error // of the second call of CallHeld
 	calls []int // steps of each call of CallHeld
 }
 
@@ -31,7 +35,9 @@ func (h *holder) Hold(_ context.Context, name string, rows map[string]tensor.Ten
 
 func (h *holder) CallHeld(ctx context.Context, name string, indexes tensor.Tensor, inputs map[string]tensor.Tensor) (map[string]tensor.Tensor, error) {
 	steps := indexes.Shape()[0]
-	h.calls = append(h.calls, steps)
+	if h.calls = append(h.calls, steps); h.fails != nil && len(h.calls) == 2 {
+		return nil, h.fails
+	}
 	var losses, norms []float32
 	var correct []int64
 	for step := range steps {
@@ -55,6 +61,10 @@ func (h *holder) CallHeld(ctx context.Context, name string, indexes tensor.Tenso
 		}
 		r := func(name string) tensor.Tensor { return out[name] }
 		losses, norms, correct = append(losses, item[float32](r("loss"))), append(norms, item[float32](r("grad_norm"))), append(correct, item[int64](r("correct")))
+	}
+	if h.short {
+		steps--
+		losses, norms, correct = losses[:steps], norms[:steps], correct[:steps]
 	}
 	return map[string]tensor.Tensor{"loss": of(losses, steps), "grad_norm": of(norms, steps), "correct": of(correct, steps)}, nil
 }
@@ -116,6 +126,7 @@ func withoutTimes(steps []pipeline.Step) []pipeline.Step {
 }
 
 func TestStepsOnHeldDataAreThoseThatAreFed(t *testing.T) {
+	defer pipeline.CallsOf(time.Hour)() // however slow the machine is
 	for name, o := range map[string]pipeline.Options{
 		"shuffled":    {BatchSize: 3, Seed: 9},
 		"in order":    {BatchSize: 3, NoShuffle: true},
@@ -153,6 +164,7 @@ func TestStepsOnHeldDataAreThoseThatAreFed(t *testing.T) {
 }
 
 func TestHeldStepsAreSeededAsFedOnesAre(t *testing.T) {
+	defer pipeline.CallsOf(time.Hour)() // however slow the machine is
 	seeds := func(hold bool) (found [][]byte) {
 		m := newLearner()
 		s := m.signatures["train"]
@@ -173,6 +185,7 @@ func TestHeldStepsAreSeededAsFedOnesAre(t *testing.T) {
 
 // What is told of a call's steps says how far the model is.
 func TestStepsSayHowFarTheModelIsAhead(t *testing.T) {
+	defer pipeline.CallsOf(time.Hour)() // however slow the machine is
 	h := &holder{learner: newLearner()}
 	steps, err := collect(t.Context(), h, whole{&examples{n: 32}}, pipeline.Options{BatchSize: 3, Epochs: 2, Hold: true})
 	if err != nil {
@@ -197,6 +210,7 @@ func TestStepsSayHowFarTheModelIsAhead(t *testing.T) {
 }
 
 func TestARunOnHeldDataGoesOnToTheSameBit(t *testing.T) {
+	defer pipeline.CallsOf(time.Hour)() // however slow the machine is
 	for _, every := range []int{2, 0} {
 		t.Run(fmt.Sprintf("a checkpoint every %d steps", every), func(t *testing.T) {
 			cutShort(t, 2, func(dir string) *session {
@@ -220,6 +234,7 @@ func TestARunOnHeldDataGoesOnToTheSameBit(t *testing.T) {
 
 // Checkpoints come after the steps that they are asked for after, whatever a call takes.
 func TestWhenCheckpointsOfHeldDataAreSaved(t *testing.T) {
+	defer pipeline.CallsOf(time.Hour)() // however slow the machine is
 	s := newSession(t.TempDir())
 	s.data.n, s.Hold = 100, true
 	s.Checkpoints.Steps, s.Checkpoints.Keep, s.Epochs = 13, 100, 2
@@ -234,6 +249,7 @@ func TestWhenCheckpointsOfHeldDataAreSaved(t *testing.T) {
 // A callback that ends the run among steps that the model took at once ends it behind
 // them: all hear of them, and what is saved is what the model is.
 func TestACallbackEndsARunOnHeldData(t *testing.T) {
+	defer pipeline.CallsOf(time.Hour)() // however slow the machine is
 	for name, cause := range map[string]error{"stop": pipeline.ErrStop, "failure": errBroken} {
 		t.Run(name, func(t *testing.T) {
 			s := newSession(t.TempDir())
@@ -265,7 +281,8 @@ func TestACallbackEndsARunOnHeldData(t *testing.T) {
 // The steps before the one that diverged are told of; nothing of it is saved, and a
 // callback that stops the run before it is told does not hide it.
 func TestDivergenceOnHeldData(t *testing.T) {
-	for _, stop := range []int{0, 5} { // the event that a callback stops at
+	defer pipeline.CallsOf(time.Hour)() // however slow the machine is
+	for _, stop := range []int{0, 5} {  // the event that a callback stops at
 		s := newSession(t.TempDir())
 		s.data.n, s.Hold, s.Checkpoints.Steps = 100, true, 0
 		train := s.model.train
@@ -309,5 +326,54 @@ func TestHoldRefusesWhatCannotBeHeld(t *testing.T) {
 		if _, err := pipeline.Fit(t.Context(), test.model, test.data, o); !test.is(err) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A call that failed leaves weights that nobody knows: nothing of it is saved.
+func TestACallOnHeldDataThatFails(t *testing.T) {
+	defer pipeline.CallsOf(time.Hour)()
+	for name, test := range map[string]struct {
+		spoil func(*holder)
+		says  string
+	}{
+		"failure":        {func(h *holder) { h.fails = errBroken }, "train steps 2 to 33: "},
+		"missing values": {func(h *holder) { h.short = true }, `train step 1: read output "loss": it has 0 values, expected 1`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSession(t.TempDir())
+			s.data.n, s.Hold, s.Checkpoints.Steps = 100, true, 0
+			h := &holder{learner: s.model}
+			test.spoil(h)
+			_, err := pipeline.Fit(t.Context(), h, whole{s.data}, s.Options)
+			if err == nil || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("%v, want an error that says %q", err, test.says)
+			}
+			if saved := savedSteps(t, s.store()); len(saved) > 0 {
+				t.Errorf("the checkpoints are of steps %v", saved)
+			}
+		})
+	}
+}
+
+func TestStepsInACall(t *testing.T) {
+	for _, test := range []struct {
+		step time.Duration
+		want int
+	}{{0, 64}, {time.Microsecond, 64}, {time.Millisecond, 25}, {10 * time.Millisecond, 2}, {13 * time.Millisecond, 1}, {time.Minute, 1}} {
+		if got := pipeline.StepsIn(25*time.Millisecond, test.step); got != test.want {
+			t.Errorf("steps of %v: %d a call, want %d", test.step, got, test.want)
+		}
+	}
+}
+
+// Steps may take longer in another epoch, such as those of larger images.
+func TestEachEpochBeginsWithOneStepInACall(t *testing.T) {
+	defer pipeline.CallsOf(time.Hour)()
+	h := &holder{learner: newLearner()}
+	if _, err := collect(t.Context(), h, whole{&examples{n: 32}}, pipeline.Options{BatchSize: 3, Epochs: 3, Hold: true}); err != nil {
+		t.Fatal(err)
+	}
+	if want := []int{1, 9, 1, 1, 9, 1, 1, 9, 1}; !slices.Equal(h.calls, want) {
+		t.Errorf("calls of %v steps, want %v", h.calls, want)
 	}
 }

@@ -20,7 +20,9 @@
 //
 // A step that has begun is finished: TensorFlow cannot be interrupted, so a
 // cancelled context ends a run between two steps. The model then has the
-// weights of the last step that the caller was told of.
+// weights of the last step that the caller was told of. With Options.Hold that is so
+// behind a step whose Ahead is 0: Fit ends a run there, and who leaves Steps elsewhere has a
+// model that is ahead.
 package pipeline
 
 import (

@@ -5,7 +5,8 @@ import "math"
 // Schedule changes the learning rate during a run.
 type Schedule interface {
 	// Factor is what Options.LearningRate is multiplied by in a step, counted
-	// from 1, of a run of so many.
+	// from 1, of a run of so many. With Options.Hold it is asked for
+	// all steps of a call before the first of them.
 	Factor(step, steps int) float64
 }
 

@@ -39,8 +39,8 @@ type Options struct {
 
 	// Hold copies the training data into the memory of what computes, once, and takes
 	// steps there, several in a call where they are short. The model must be a Holder
-	// and the data Whole. Results depend on it at most in the last bits; how many steps
-	// a call has changes nothing.
+	// and the data Whole. Results depend on it at most in the last bits, and not on how
+	// many steps a call has. Schedules are asked for all of a call's steps before it.
 	Hold bool
 
 	Callbacks []Callback // told of each event, in this order; used by Fit
@@ -217,22 +217,22 @@ func (t *trainer) epoch(ctx context.Context, number int) iter.Seq2[Step, error] 
 		order := dataset.BatchOptions{
 			Epoch: number, Size: t.options.stepSize(), Start: t.at.batch, Seed: t.options.Seed, NoShuffle: t.options.NoShuffle,
 		}
-		calls := t.fed
+		calls := t.fedCalls
 		if t.options.Hold {
-			calls = t.held
+			calls = t.heldCalls
 		}
 		last := time.Now()
 		for call, err := range calls(ctx, order) {
-			n, ahead := len(call.steps), len(call.steps)
+			n, duration := len(call.steps), time.Since(last)
+			known := n
 			if err != nil {
-				ahead++ // the one that failed
+				known++ // the one that has failed
 			}
-			duration := time.Since(last)
 			for i, step := range call.steps {
 				t.steps = step.Number
 				t.at.batch++
 				t.at.sofar.add(step.Loss*float64(step.Examples), step.Correct, step.Examples)
-				step.Epoch, step.Batch, step.Batches, step.Ahead = number, t.at.batch, t.batches(), ahead-1-i
+				step.Epoch, step.Batch, step.Batches, step.Ahead = number, t.at.batch, t.batches(), known-1-i
 				step.Mean, step.Wait, step.Duration = t.at.sofar.metrics(), call.wait/time.Duration(n), duration/time.Duration(n)
 				if !yield(step, nil) {
 					return
@@ -261,9 +261,9 @@ type call struct {
 	wait  time.Duration // for data
 }
 
-// fed takes the steps of an epoch that are still to be done, each with a batch of its
-// own.
-func (t *trainer) fed(ctx context.Context, order dataset.BatchOptions) iter.Seq2[call, error] {
+// fedCalls takes the steps of an epoch that are still to be done, each with a batch of its
+// own. Between two of them epoch counts the one before.
+func (t *trainer) fedCalls(ctx context.Context, order dataset.BatchOptions) iter.Seq2[call, error] {
 	return func(yield func(call, error) bool) {
 		last := time.Now()
 		for batch, err := range t.data.Batches(ctx, order) {
@@ -278,7 +278,7 @@ func (t *trainer) fed(ctx context.Context, order dataset.BatchOptions) iter.Seq2
 				return // the last one is dropped
 			}
 			wait := time.Since(last)
-			steps, err := t.take(1, batch.Labels.Shape()[0], nil, func(inputs map[string]tensor.Tensor) (map[string]tensor.Tensor, error) {
+			steps, err := t.take(1, batch.Labels.Shape()[0], false, func(inputs map[string]tensor.Tensor) (map[string]tensor.Tensor, error) {
 				inputs[ImagesInput], inputs[labelsInput] = batch.Images, batch.Labels
 				// A step that has begun is not cut short: nobody would know what the
 				// weights are.
@@ -292,23 +292,27 @@ func (t *trainer) fed(ctx context.Context, order dataset.BatchOptions) iter.Seq2
 	}
 }
 
-// take takes the next n steps of so many examples each by one call of the model, which
-// gets the inputs that are no examples: those of one step, or with the shape [n] those of
-// all. Beside an error it returns the steps before the one that has failed.
-func (t *trainer) take(n, examples int, shape []int, call func(map[string]tensor.Tensor) (map[string]tensor.Tensor, error)) (steps []Step, err error) {
+// take takes the next n steps of so many examples each by one call of the model. What that
+// is given are the inputs that are no examples: of the one step, or stacked, of all n.
+// Beside an error take returns the steps before the one that has failed.
+func (t *trainer) take(n, examples int, stacked bool, call func(map[string]tensor.Tensor) (map[string]tensor.Tensor, error)) (steps []Step, err error) {
 	first := t.steps + 1
+	what := fmt.Sprintf("train step %d", first)
+	if n > 1 {
+		what = fmt.Sprintf("train steps %d to %d", first, first+n-1)
+	}
 	defer func() { t.broken = t.broken || err != nil }()
 	rates := make([]float64, n)
 	for i := range rates {
 		rates[i] = t.rate(t.at.epoch, t.at.batch+i)
 	}
-	inputs, err := t.inputs(rates, shape)
+	inputs, err := t.inputs(rates, stacked)
 	if err != nil {
 		return nil, err
 	}
 	outputs, err := call(inputs)
 	if err != nil {
-		return nil, fmt.Errorf("train step %d: %w", first, err)
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	r := reader{outputs: outputs}
 	losses, correct, norms := column[float32](&r, lossOutput, n), column[int64](&r, correctOutput, n), make([]float32, n)
@@ -316,7 +320,7 @@ func (t *trainer) take(n, examples int, shape []int, call func(map[string]tensor
 		norms = column[float32](&r, gradNormOutput, n)
 	}
 	if r.err != nil {
-		return nil, fmt.Errorf("train step %d: %w", first, r.err)
+		return nil, fmt.Errorf("%s: %w", what, r.err)
 	}
 	for i := range n {
 		step := Step{
@@ -332,9 +336,13 @@ func (t *trainer) take(n, examples int, shape []int, call func(map[string]tensor
 }
 
 // inputs are those of the next steps that are no examples, as far as the signature has
-// them: of one step, or with the shape [steps] of all.
-func (t *trainer) inputs(rates []float64, shape []int) (map[string]tensor.Tensor, error) {
+// them: of one step, or stacked, a row for each.
+func (t *trainer) inputs(rates []float64, stacked bool) (map[string]tensor.Tensor, error) {
 	n := len(rates)
+	var shape []int
+	if stacked {
+		shape = []int{n}
+	}
 	learning, seeds := make([]float32, n), make([]int64, 0, 2*n)
 	sizes, factors := make([]int64, n), make([]int64, n)
 	for i := range n {

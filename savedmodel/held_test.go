@@ -256,8 +256,8 @@ func TestHoldAndCallHeldRefuseWrongInputs(t *testing.T) {
 	refused("before Hold", callHeld("train", indexes(0, 1), inputs), savedmodel.ErrInput, "0 examples are held")
 	refused("Hold for another signature", model.Hold(ctx, "evaluate", c.examples), nil, "was not opened to hold examples")
 	refused("no labels", model.Hold(ctx, "train", without(c.examples, "labels")), savedmodel.ErrInput, "labels int64 [N] is missing")
-	refused("an input of steps", model.Hold(ctx, "train", with(c.examples, "learning_rate", tensor.Scalar(float32(1)))), savedmodel.ErrInput, "has no rows")
-	refused("an input that is none", model.Hold(ctx, "train", with(c.examples, "x", rates)), savedmodel.ErrInput, "2 of the 3 inputs")
+	refused("an input of steps", model.Hold(ctx, "train", with(c.examples, "learning_rate", tensor.Scalar(float32(1)))), savedmodel.ErrInput, `there is no "learning_rate", only`)
+	refused("an input that is none", model.Hold(ctx, "train", with(c.examples, "x", rates)), savedmodel.ErrInput, `there is no "x", only images, labels`)
 	refused("fewer labels", model.Hold(ctx, "train", with(c.examples, "labels", must(tensor.Of([]int64{1}, 1)))), savedmodel.ErrInput, "rows")
 	refused("other images", model.Hold(ctx, "train", with(c.examples, "images", rates)), savedmodel.ErrInput, "images")
 	if err := model.Hold(ctx, "train", c.examples); err != nil {
@@ -270,17 +270,58 @@ func TestHoldAndCallHeldRefuseWrongInputs(t *testing.T) {
 	refused("none", callHeld("train", must(tensor.Of([]int64{}, 0, 2)), inputs), savedmodel.ErrInput, "no indexes")
 	refused("no rates", callHeld("train", indexes(0, 1), nil), savedmodel.ErrInput, "learning_rate float32 [2] is missing")
 	refused("one rate", callHeld("train", indexes(0, 1), map[string]tensor.Tensor{"learning_rate": tensor.Scalar(float32(1))}), savedmodel.ErrInput, "must be float32 [2], not float32 []")
-	refused("a seed", callHeld("train", indexes(0, 1), with(inputs, "seed", indexes(1, 1, 1, 1))), savedmodel.ErrInput, "1 inputs have a value for each step, not 2")
+	refused("a seed", callHeld("train", indexes(0, 1), with(inputs, "seed", indexes(1, 1, 1, 1))), savedmodel.ErrInput, `there is no "seed", only learning_rate`)
 	if err := callHeld("train", indexes(0, 8), inputs); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestOpenRefusesToHoldForWhatCannotBeCalledInALoop(t *testing.T) {
-	for name, says := range map[string]string{"evaluate": "predictions int64 [N] is no scalar", "absent": "no signature \"absent\""} {
-		_, err := savedmodel.Open(modeltest.Dir(t, modeltest.Tiny), savedmodel.Options{Held: []string{name}})
-		if err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("%s: %v, want an error that says %q", name, err, says)
+// A model that cannot hold examples is opened all the same, and says why.
+func TestHolds(t *testing.T) {
+	dir := modeltest.Dir(t, modeltest.Tiny)
+	says := func(o savedmodel.Options, want string) {
+		t.Helper()
+		model := must(savedmodel.Open(dir, o))
+		defer model.Close()
+		name := "train"
+		if len(o.Held) > 0 {
+			name = o.Held[0]
 		}
+		if err := model.Holds(name); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%+v: %v, want an error that says %q", o, err, want)
+		}
+		if want != "" {
+			if err := model.Hold(t.Context(), name, nil); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%+v: Hold returns %v", o, err)
+			}
+		}
+		lossOf(t, model, batch(t, 2, 32, 10))
+	}
+	says(savedmodel.Options{Held: []string{"train"}}, "")
+	says(savedmodel.Options{}, "was not opened to hold examples")
+	says(savedmodel.Options{Held: []string{"evaluate"}}, "its output predictions int64 [N] is no scalar")
+	for _, o := range []savedmodel.Options{{Held: []string{"absent"}}, {Held: []string{"train"}, Signatures: []string{"evaluate"}}} {
+		if _, err := savedmodel.Open(dir, o); err == nil || !strings.Contains(err.Error(), o.Held[0]) {
+			t.Errorf("%+v: %v", o, err)
+		}
+	}
+	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "none")) // the graph with the loop is read from there
+	says(savedmodel.Options{Held: []string{"train"}}, "none")
+}
+
+// More steps than there is usually room for.
+func TestManySteps(t *testing.T) {
+	model := must(savedmodel.Open(modeltest.Dir(t, modeltest.Tiny), savedmodel.Options{Held: []string{"train"}}))
+	defer model.Close()
+	plain := open(t, modeltest.Dir(t, modeltest.Tiny))
+	c := courseOf(t, model, "train", slices.Repeat([][]int64{{0, 5}, {1, 8}, {3, 2}}, 30)...)
+	if fed, held := c.fed(t, plain), c.held(t, model, 63, 1, 26); !slices.Equal(fed["loss"], held["loss"]) || len(held["loss"]) != 90*4 {
+		t.Errorf("losses of steps that are fed %v, of others %v", fed["loss"], held["loss"])
+	}
+	again := must(savedmodel.Open(modeltest.Dir(t, modeltest.Tiny), savedmodel.Options{Held: []string{"train"}}))
+	defer again.Close()
+	c.held(t, again, 65, 25)
+	if !slices.Equal(variablesOf(t, plain), variablesOf(t, again)) {
+		t.Error("the variables differ")
 	}
 }

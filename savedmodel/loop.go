@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	attrs "github.com/wamuir/graft/tensorflow/core/framework/attr_value_go_proto"
@@ -12,9 +13,8 @@ import (
 	"github.com/wamuir/graft/tensorflow/core/framework/graph_go_proto"
 	"github.com/wamuir/graft/tensorflow/core/framework/node_def_go_proto"
 	"github.com/wamuir/graft/tensorflow/core/framework/op_def_go_proto"
-	"github.com/wamuir/graft/tensorflow/core/framework/tensor_go_proto"
-	"github.com/wamuir/graft/tensorflow/core/framework/tensor_shape_go_proto"
 	"github.com/wamuir/graft/tensorflow/core/framework/types_go_proto"
+	pb "github.com/wamuir/graft/tensorflow/core/protobuf/for_core_protos_go_proto"
 
 	"github.com/residual-go/residual/tfgo/tensor"
 )
@@ -32,104 +32,137 @@ import (
 //	}
 type loop struct {
 	signature string
-	public    tensor.Signature
 	call      *node_def_go_proto.NodeDef // of the signature's function, in the graph
-	inputs    []loopInput                // of the call, in its order
+	arguments []loopArgument             // of the call
 	outputs   []loopOutput               // of the signature
+
+	held    []tensor.Spec // the inputs that have a row for each example
+	stepped []tensor.Spec // those that have a value for each step, such as the learning rate
 }
 
-// loopInput is an input of the call.
-type loopInput struct {
-	spec  tensor.Spec // of the signature's input; no name where it is none
-	from  string      // the node, where it is none: a variable of the model, or a constant
+// loopArgument is what the call takes: an input of the signature, or a variable of the
+// model or a constant, which is the same in all steps.
+type loopArgument struct {
+	input string // the signature's name; "" where it is none of its inputs
+	from  string // the node in the graph
 	dtype types_go_proto.DataType
 }
 
-// loopOutput is an output of the call.
+// loopOutput is an output of the signature.
 type loopOutput struct {
-	spec  tensor.Spec
-	index int
+	spec   tensor.Spec
+	port   int    // of the call
+	tensor string // in the graph: the values of all steps
 }
 
-// isHeld tells whether an input has a row for each example. Others, such as the
-// learning rate, have a value for each step.
-func isHeld(input tensor.Spec) bool {
-	return len(input.Shape) > 0 && input.Shape[0] == tensor.AnySize
+// addLoops puts loops for some signatures into a graph.
+func (i *Info) addLoops(graph *pb.MetaGraphDef, signatures []string) (map[string]*loop, error) {
+	loops := map[string]*loop{}
+	for _, name := range signatures {
+		l, err := i.findLoop(name)
+		if err != nil {
+			return nil, fmt.Errorf("call signature %q in a loop: %w", name, err)
+		}
+		l.add(graph.GetGraphDef())
+		loops[name] = l
+	}
+	return loops, nil
 }
 
 // findLoop looks at what calls a signature's function.
 func (i *Info) findLoop(name string) (*loop, error) {
 	s := i.signatures[name]
-	l := &loop{signature: name, public: s.public}
-	for caller := range i.callers([]string{name}) {
-		for _, node := range i.graph.GetGraphDef().GetNode() {
-			if node.GetName() == caller && l.call == nil {
-				l.call = node
-			} else if node.GetName() == caller {
-				return nil, errors.New("its outputs come from several operations")
-			}
+	l := &loop{signature: name}
+	callers := slices.Collect(maps.Keys(i.callers([]string{name})))
+	for _, node := range i.graph.GetGraphDef().GetNode() {
+		if len(callers) == 1 && node.GetName() == callers[0] {
+			l.call = node
 		}
 	}
 	if l.call.GetAttr()["f"].GetFunc() == nil {
-		return nil, errors.New("it is not the call of a function")
+		return nil, errors.New("its outputs do not come from one call of a function")
 	}
-	named := map[string]tensor.Spec{}
-	for _, input := range s.public.Inputs {
-		named[strings.TrimSuffix(s.inputs[input.Name], ":0")] = input
+	if err := l.findArguments(s); err != nil {
+		return nil, err
 	}
-	types := l.call.GetAttr()["Tin"].GetList().GetType()
-	for k, from := range l.call.GetInput() {
-		if strings.HasPrefix(from, "^") || k >= len(types) {
-			return nil, fmt.Errorf("it waits for %s", from)
+	for _, spec := range s.public.Outputs {
+		_, text, _ := strings.Cut(s.outputs[spec.Name], ":")
+		port, err := strconv.Atoi(text)
+		if err != nil {
+			return nil, fmt.Errorf("its output %s is the tensor %q", spec, s.outputs[spec.Name])
 		}
-		l.inputs = append(l.inputs, loopInput{named[strings.TrimSuffix(from, ":0")], from, types[k]})
-	}
-	for _, output := range s.public.Outputs {
-		var index int
-		_, port, _ := strings.Cut(s.outputs[output.Name], ":")
-		if _, err := fmt.Sscan(port, &index); err != nil || output.AnyRank || len(output.Shape) > 0 {
-			return nil, fmt.Errorf("its output %s is no scalar", output)
+		if spec.AnyRank || len(spec.Shape) > 0 {
+			return nil, fmt.Errorf("its output %s is no scalar", spec)
 		}
-		l.outputs = append(l.outputs, loopOutput{output, index})
+		l.outputs = append(l.outputs, loopOutput{spec: spec, port: port})
 	}
 	return l, nil
 }
 
-// The names of the loop's nodes in the graph begin as those do of the operations that the
-// call is replaced by. TensorFlow's optimizer puts the operands of a sum into the order of
-// their names, and a sum of three in another order differs in the last bit.
-
-func (l *loop) node(name string) string      { return l.call.GetName() + "/held/" + name }
-func (l *loop) fed(input string) string      { return l.node("fed/" + input) }    // placeholder of all rows, or of a value for each step
-func (l *loop) variable(input string) string { return l.node("held/" + input) }   // holds all rows
-func (l *loop) assign(input string) string   { return l.node("assign/" + input) } // puts what is fed into it
-func (l *loop) rows() string                 { return l.node("rows") }            // placeholder int64 [capacity,batch]
-func (l *loop) steps() string                { return l.node("steps") }           // placeholder int32 []
-func (l *loop) capacity() string             { return l.node("capacity") }        // placeholder int32 [1]: the rows, of which some are more than steps
-func (l *loop) function(part string) string {
-	return "residual_held_" + l.signature + "_" + part
+func (l *loop) findArguments(s signature) error {
+	inputs := map[string]string{} // by the node in the graph
+	for name, tensor := range s.inputs {
+		inputs[strings.TrimSuffix(tensor, ":0")] = name
+	}
+	types := l.call.GetAttr()["Tin"].GetList().GetType()
+	for k, from := range l.call.GetInput() {
+		if k >= len(types) { // it is no value but an operation to wait for
+			return fmt.Errorf("its call waits for %s", from)
+		}
+		from = strings.TrimSuffix(from, ":0")
+		l.arguments = append(l.arguments, loopArgument{inputs[from], from, types[k]})
+		delete(inputs, from)
+	}
+	for _, name := range inputs {
+		return fmt.Errorf("its input %q does not go into the call", name)
+	}
+	for _, spec := range s.public.Inputs {
+		if len(spec.Shape) > 0 && spec.Shape[0] == tensor.AnySize {
+			l.held = append(l.held, spec)
+		} else {
+			l.stepped = append(l.stepped, spec)
+		}
+	}
+	return nil
 }
 
-// output is the tensor with an output of each step.
-func (l *loop) output(index int) string {
-	const before = 3 // step, steps, rows
-	return fmt.Sprintf("%s:%d", l.node("while"), before+index)
-}
+// node is the name of one of the loop's nodes in the graph. The call is replaced by the
+// operations of its function, whose names begin with the call's; the loop's begin so, too.
+// For TensorFlow's optimizer puts the operands of a sum into the order of their names, and
+// a sum of three in another order differs in the last bit.
+func (l *loop) node(name string) string { return l.call.GetName() + "/held/" + name }
+
+// The nodes that are fed: of an input all rows, or a value for each step; the indexes,
+// int64 [capacity,batch], of which the first steps rows count; steps, int32 []; capacity,
+// int32 [1].
+func (l *loop) fed(input string) string { return l.node("fed/" + input) }
+func (l *loop) rows() string            { return l.node("rows") }
+func (l *loop) steps() string           { return l.node("steps") }
+func (l *loop) capacity() string        { return l.node("capacity") }
+
+// assign is the operation that puts all rows that are fed into their variable.
+func (l *loop) assign(input string) string { return l.node("assign/" + input) }
+
+// function is the name of the loop's condition or body.
+func (l *loop) function(part string) string { return "residual_held_" + l.signature + "_" + part }
 
 // add puts the loop into a graph.
 func (l *loop) add(graph *graph_go_proto.GraphDef) {
 	b := &loopBuilder{loop: l}
-	b.build()
+	b.addCounter()
+	b.addCall()
+	b.addOutputs()
+	b.addWhile()
 	graph.Node = append(graph.Node, b.nodes...)
-	graph.Library.Function = append(graph.Library.Function, b.define("cond", b.cond), b.define("body", b.body))
+	graph.Library.Function = append(graph.Library.Function, b.condition(), b.body())
 }
 
 // loopBuilder makes the loop's parts.
 type loopBuilder struct {
 	*loop
-	nodes      []*node_def_go_proto.NodeDef // of the graph
-	vars       []loopVar
-	cond, body loopPart
+	nodes     []*node_def_go_proto.NodeDef // of the graph
+	bodyNodes []*node_def_go_proto.NodeDef // of the function that is a step
+	vars      []loopVar
 }
 
 // loopVar is a value that goes from step to step.
@@ -140,14 +173,6 @@ type loopVar struct {
 	next    string // the tensor in the body; "" where it stays as it is
 }
 
-// loopPart is one of its two functions under construction.
-type loopPart struct {
-	nodes   []*node_def_go_proto.NodeDef
-	outputs []*op_def_go_proto.OpDef_ArgDef
-	returns map[string]string // by output
-	control map[string]string // what is computed although nothing reads it
-}
-
 const (
 	stepVar, stepsVar, rowsVar = "step", "steps", "rows"
 
@@ -155,90 +180,56 @@ const (
 	int64Type = types_go_proto.DataType_DT_INT64
 )
 
-func (b *loopBuilder) build() {
+// addCounter counts the steps and chooses the examples of each. Nothing of a step begins
+// before the one before it has ended: the counter waits for it, and the While's
+// parallel_iterations for the rest.
+func (b *loopBuilder) addCounter() {
 	b.placeholder(b.steps(), int32Type)
+	b.placeholder(b.capacity(), int32Type, 1)
 	b.placeholder(b.rows(), int64Type, tensor.AnySize, tensor.AnySize)
 	b.graphNode(b.node("first"), "Const", nil, scalar(0))
-	b.placeholder(b.capacity(), int32Type, 1)
-
-	// Nothing of a step begins before the one before it has ended: the counter
-	// waits for it, and parallel_iterations for the rest.
-	b.bodyNode("one", "Const", nil, scalar(1))
-	b.bodyNode("axis", "Const", nil, scalar(0))
-	b.bodyNode("pair", "Const", nil, ints(1, 1))
-	b.bodyNode("next", "AddV2", []string{stepVar, "one:output:0", "^call"}, with{"T": typ(int32Type)})
-	b.bodyNode("index", "Reshape", []string{stepVar, "pair:output:0"}, with{"T": typ(int32Type), "Tshape": typ(int32Type)})
-	b.bodyNode("chosen", "GatherV2", []string{rowsVar, stepVar, "axis:output:0"}, gathering(int64Type))
 	b.vars = []loopVar{
 		{stepVar, int32Type, b.node("first"), "next:z:0"},
 		{stepsVar, int32Type, b.steps(), ""},
 		{rowsVar, int64Type, b.rows(), ""},
 	}
-	b.addOutputs()
-	b.addCall()
-
-	b.cond.nodes = []*node_def_go_proto.NodeDef{newNode("less", "Less", []string{stepVar, stepsVar}, with{"T": typ(int32Type)})}
-	b.cond.outputs = []*op_def_go_proto.OpDef_ArgDef{{Name: "more", Type: types_go_proto.DataType_DT_BOOL}}
-	b.cond.returns = map[string]string{"more": "less:z:0"}
-	b.body.returns, b.body.control = map[string]string{}, map[string]string{"call": "call"}
-	var initial []string
-	types := &attrs.AttrValue_ListValue{}
-	for _, v := range b.vars {
-		initial, types.Type = append(initial, v.initial), append(types.Type, v.dtype)
-		result := "next_" + v.name
-		b.body.outputs = append(b.body.outputs, &op_def_go_proto.OpDef_ArgDef{Name: result, Type: v.dtype})
-		if b.body.returns[result] = v.next; v.next == "" {
-			b.body.returns[result] = v.name
-		}
-	}
-	b.graphNode(b.node("while"), "While", initial, with{
-		"T":    {Value: &attrs.AttrValue_List{List: types}},
-		"cond": calling(b.function("cond")), "body": calling(b.function("body")),
-		"parallel_iterations":       {Value: &attrs.AttrValue_I{I: 1}},
-		"_lower_using_switch_merge": {Value: &attrs.AttrValue_B{B: true}},
-	})
-}
-
-// addOutputs keeps what each step returns.
-func (b *loopBuilder) addOutputs() {
-	for k, output := range b.outputs {
-		dtype := types_go_proto.DataType(output.spec.DType)
-		zero, zeros := b.node(fmt.Sprintf("zero%d", k)), b.node(fmt.Sprintf("zeros%d", k))
-		b.graphNode(zero, "Const", nil, zeroOf(dtype))
-		b.graphNode(zeros, "Fill", []string{b.capacity(), zero}, with{"T": typ(dtype), "index_type": typ(int32Type)})
-		name := fmt.Sprintf("output%d", k)
-		b.bodyNode(name+"_row", "ExpandDims", []string{fmt.Sprintf("call:output:%d", output.index), "axis:output:0"}, with{"T": typ(dtype), "Tdim": typ(int32Type)})
-		b.bodyNode(name+"_with", "TensorScatterUpdate", []string{name, "index:output:0", name + "_row:output:0"}, with{"T": typ(dtype), "Tindices": typ(int32Type)})
-		b.vars = append(b.vars, loopVar{name, dtype, zeros, name + "_with:output:0"})
-	}
+	b.bodyNode("one", "Const", nil, scalar(1))
+	b.bodyNode("axis", "Const", nil, scalar(0))
+	b.bodyNode("next", "AddV2", []string{stepVar, "one:output:0", "^call"}, with{"T": typ(int32Type)})
+	b.bodyNode("chosen", "GatherV2", []string{rowsVar, stepVar, "axis:output:0"}, gathering(int64Type))
 }
 
 // addCall calls the signature's function with what a step takes.
 func (b *loopBuilder) addCall() {
+	specs := map[string]tensor.Spec{}
+	for _, spec := range b.held {
+		specs[spec.Name] = spec
+	}
+	for _, spec := range b.stepped {
+		specs[spec.Name] = spec
+	}
 	var arguments []string
-	for k, input := range b.inputs {
+	for k, argument := range b.arguments {
 		name := fmt.Sprintf("input%d", k)
-		spec := input.spec
+		v := loopVar{name: name, dtype: argument.dtype, initial: argument.from}
+		spec, isInput := specs[argument.input]
 		switch {
-		case spec.Name == "":
-			b.vars = append(b.vars, loopVar{name: name, dtype: input.dtype, initial: input.from})
+		case !isInput:
+			b.vars = append(b.vars, v)
 			arguments = append(arguments, name)
 			continue
-		case isHeld(spec):
-			variable := b.variable(spec.Name)
-			b.placeholder(b.fed(spec.Name), input.dtype, spec.Shape...)
-			b.graphNode(variable, "VarHandleOp", nil, with{"dtype": typ(input.dtype), "shape": shape(spec.Shape...), "shared_name": text(variable)})
-			b.graphNode(b.assign(spec.Name), "AssignVariableOp", []string{variable, b.fed(spec.Name)}, with{"dtype": typ(input.dtype)})
-			b.vars = append(b.vars, loopVar{name: name, dtype: types_go_proto.DataType_DT_RESOURCE, initial: variable})
-			b.bodyNode(name+"_any", "ResourceGather", []string{name, "chosen:output:0"}, with{"dtype": typ(input.dtype), "Tindices": typ(int64Type)})
+		case slices.ContainsFunc(b.held, func(held tensor.Spec) bool { return held.Name == spec.Name }):
+			v.dtype, v.initial = types_go_proto.DataType_DT_RESOURCE, b.addVariable(spec, argument.dtype)
+			b.bodyNode(name+"_any", "ResourceGather", []string{name, "chosen:output:0"}, with{"dtype": typ(argument.dtype), "Tindices": typ(int64Type)})
 		default:
-			b.placeholder(b.fed(spec.Name), input.dtype, append([]int{tensor.AnySize}, spec.Shape...)...)
-			b.vars = append(b.vars, loopVar{name: name, dtype: input.dtype, initial: b.fed(spec.Name)})
-			b.bodyNode(name+"_any", "GatherV2", []string{name, stepVar, "axis:output:0"}, gathering(input.dtype))
+			v.initial = b.fed(spec.Name)
+			b.placeholder(v.initial, argument.dtype, append([]int{tensor.AnySize}, spec.Shape...)...)
+			b.bodyNode(name+"_any", "GatherV2", []string{name, stepVar, "axis:output:0"}, gathering(argument.dtype))
 		}
-		// The function is optimized for what it is: it must know as much of its input as
-		// where it is fed.
-		b.bodyNode(name+"_row", "EnsureShape", []string{name + "_any:output:0"}, with{"T": typ(input.dtype), "shape": shape(spec.Shape...)})
+		b.vars = append(b.vars, v)
+		// The function is optimized for what it is called with: as much must be known of
+		// that as where it is fed.
+		b.bodyNode(name+"_row", "EnsureShape", []string{name + "_any:output:0"}, with{"T": typ(argument.dtype), "shape": shape(spec.Shape...)})
 		arguments = append(arguments, name+"_row:output:0")
 	}
 	own := maps.Clone(b.call.GetAttr())
@@ -246,14 +237,81 @@ func (b *loopBuilder) addCall() {
 	b.bodyNode("call", b.call.GetOp(), arguments, own)
 }
 
-// define returns one of the loop's functions, of all its variables.
-func (b *loopBuilder) define(part string, f loopPart) *function_go_proto.FunctionDef {
-	signature := &op_def_go_proto.OpDef{Name: b.function(part), OutputArg: f.outputs, IsStateful: len(f.control) > 0}
-	for _, v := range b.vars {
-		signature.InputArg = append(signature.InputArg, &op_def_go_proto.OpDef_ArgDef{Name: v.name, Type: v.dtype})
+// addVariable adds the variable that holds an input's rows, and returns its name.
+func (b *loopBuilder) addVariable(spec tensor.Spec, dtype types_go_proto.DataType) string {
+	name := b.node("examples/" + spec.Name)
+	b.placeholder(b.fed(spec.Name), dtype, spec.Shape...)
+	b.graphNode(name, "VarHandleOp", nil, with{"dtype": typ(dtype), "shape": shape(spec.Shape...), "shared_name": text(name)})
+	b.graphNode(b.assign(spec.Name), "AssignVariableOp", []string{name, b.fed(spec.Name)}, with{"dtype": typ(dtype)})
+	return name
+}
+
+// addOutputs keeps what each step returns.
+func (b *loopBuilder) addOutputs() {
+	b.bodyNode("pair", "Const", nil, ints(1, 1))
+	b.bodyNode("index", "Reshape", []string{stepVar, "pair:output:0"}, with{"T": typ(int32Type), "Tshape": typ(int32Type)})
+	for k, output := range b.outputs {
+		dtype := types_go_proto.DataType(output.spec.DType)
+		name := fmt.Sprintf("output%d", k)
+		zero, zeros := b.node("zero/"+output.spec.Name), b.node("zeros/"+output.spec.Name)
+		b.graphNode(zero, "Const", nil, zeroOf(dtype))
+		b.graphNode(zeros, "Fill", []string{b.capacity(), zero}, with{"T": typ(dtype), "index_type": typ(int32Type)})
+		b.bodyNode(name+"_row", "ExpandDims", []string{fmt.Sprintf("call:output:%d", output.port), "axis:output:0"}, with{"T": typ(dtype), "Tdim": typ(int32Type)})
+		b.bodyNode(name+"_with", "TensorScatterUpdate", []string{name, "index:output:0", name + "_row:output:0"}, with{"T": typ(dtype), "Tindices": typ(int32Type)})
+		b.outputs[k].tensor = fmt.Sprintf("%s:%d", b.node("while"), len(b.vars))
+		b.vars = append(b.vars, loopVar{name, dtype, zeros, name + "_with:output:0"})
 	}
-	signature.ControlOutput = slices.Sorted(maps.Keys(f.control))
-	return &function_go_proto.FunctionDef{Signature: signature, NodeDef: f.nodes, Ret: f.returns, ControlRet: f.control}
+}
+
+func (b *loopBuilder) addWhile() {
+	var initial []string
+	types := &attrs.AttrValue_ListValue{}
+	for _, v := range b.vars {
+		initial, types.Type = append(initial, v.initial), append(types.Type, v.dtype)
+	}
+	b.graphNode(b.node("while"), "While", initial, with{
+		"T":    {Value: &attrs.AttrValue_List{List: types}},
+		"cond": calling(b.function("condition")), "body": calling(b.function("body")),
+		"parallel_iterations":       {Value: &attrs.AttrValue_I{I: 1}},
+		"_lower_using_switch_merge": {Value: &attrs.AttrValue_B{B: true}},
+	})
+}
+
+// condition is the function that tells whether there are more steps.
+func (b *loopBuilder) condition() *function_go_proto.FunctionDef {
+	return &function_go_proto.FunctionDef{
+		Signature: &op_def_go_proto.OpDef{
+			Name: b.function("condition"), InputArg: b.inputs(),
+			OutputArg: []*op_def_go_proto.OpDef_ArgDef{{Name: "more", Type: types_go_proto.DataType_DT_BOOL}},
+		},
+		NodeDef: []*node_def_go_proto.NodeDef{newNode("less", "Less", []string{stepVar, stepsVar}, with{"T": typ(int32Type)})},
+		Ret:     map[string]string{"more": "less:z:0"},
+	}
+}
+
+// body is the function that is a step.
+func (b *loopBuilder) body() *function_go_proto.FunctionDef {
+	const call = "call" // also where nothing reads what it returns
+	f := &function_go_proto.FunctionDef{
+		Signature: &op_def_go_proto.OpDef{Name: b.function("body"), InputArg: b.inputs(), ControlOutput: []string{call}, IsStateful: true},
+		NodeDef:   b.bodyNodes, Ret: map[string]string{}, ControlRet: map[string]string{call: call},
+	}
+	for _, v := range b.vars {
+		result := "next_" + v.name
+		f.Signature.OutputArg = append(f.Signature.OutputArg, &op_def_go_proto.OpDef_ArgDef{Name: result, Type: v.dtype})
+		if f.Ret[result] = v.next; v.next == "" {
+			f.Ret[result] = v.name
+		}
+	}
+	return f
+}
+
+// inputs are those of both functions.
+func (b *loopBuilder) inputs() (args []*op_def_go_proto.OpDef_ArgDef) {
+	for _, v := range b.vars {
+		args = append(args, &op_def_go_proto.OpDef_ArgDef{Name: v.name, Type: v.dtype})
+	}
+	return args
 }
 
 func (b *loopBuilder) placeholder(name string, dtype types_go_proto.DataType, sizes ...int) {
@@ -265,60 +323,5 @@ func (b *loopBuilder) graphNode(name, op string, inputs []string, attributes wit
 }
 
 func (b *loopBuilder) bodyNode(name, op string, inputs []string, attributes with) {
-	b.body.nodes = append(b.body.nodes, newNode(name, op, inputs, attributes))
-}
-
-// with are a node's attributes.
-type with = map[string]*attrs.AttrValue
-
-func newNode(name, op string, inputs []string, attributes with) *node_def_go_proto.NodeDef {
-	return &node_def_go_proto.NodeDef{Name: name, Op: op, Input: inputs, Attr: attributes}
-}
-
-func typ(t types_go_proto.DataType) *attrs.AttrValue {
-	return &attrs.AttrValue{Value: &attrs.AttrValue_Type{Type: t}}
-}
-
-func text(value string) *attrs.AttrValue {
-	return &attrs.AttrValue{Value: &attrs.AttrValue_S{S: []byte(value)}}
-}
-
-func calling(function string) *attrs.AttrValue {
-	return &attrs.AttrValue{Value: &attrs.AttrValue_Func{Func: &attrs.NameAttrList{Name: function}}}
-}
-
-// shape is one of sizes, of which tensor.AnySize are free.
-func shape(sizes ...int) *attrs.AttrValue {
-	return &attrs.AttrValue{Value: &attrs.AttrValue_Shape{Shape: shapeProto(sizes...)}}
-}
-
-func shapeProto(sizes ...int) *tensor_shape_go_proto.TensorShapeProto {
-	proto := &tensor_shape_go_proto.TensorShapeProto{}
-	for _, size := range sizes {
-		proto.Dim = append(proto.Dim, &tensor_shape_go_proto.TensorShapeProto_Dim{Size: int64(size)})
-	}
-	return proto
-}
-
-// gathering are the attributes of a GatherV2 of rows.
-func gathering(dtype types_go_proto.DataType) with {
-	return with{"Tparams": typ(dtype), "Tindices": typ(int32Type), "Taxis": typ(int32Type)}
-}
-
-// The attributes of constants.
-
-func scalar(value int32) with {
-	return constant(&tensor_go_proto.TensorProto{Dtype: int32Type, TensorShape: shapeProto(), IntVal: []int32{value}})
-}
-
-func ints(values ...int32) with {
-	return constant(&tensor_go_proto.TensorProto{Dtype: int32Type, TensorShape: shapeProto(len(values)), IntVal: values})
-}
-
-func zeroOf(dtype types_go_proto.DataType) with {
-	return constant(&tensor_go_proto.TensorProto{Dtype: dtype, TensorShape: shapeProto(), TensorContent: make([]byte, tensor.DType(dtype).Size())})
-}
-
-func constant(value *tensor_go_proto.TensorProto) with {
-	return with{"dtype": typ(value.Dtype), "value": {Value: &attrs.AttrValue_Tensor{Tensor: value}}}
+	b.bodyNodes = append(b.bodyNodes, newNode(name, op, inputs, attributes))
 }

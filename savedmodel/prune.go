@@ -19,36 +19,27 @@ import (
 	"github.com/residual-go/residual/tfgo"
 )
 
-// load opens the signatures that are wanted, and loops for those that hold examples.
-// Opening a model takes TensorFlow a
-// third of a second for each megabyte of its functions, so it gets a graph that
-// has only these. Where that fails it gets the model as it is, whose name is in
-// the error then.
-func (i *Info) load(o Options) (*tfgo.Session, map[string]*loop, error) {
-	if len(o.Held) > 0 {
-		return i.loadLoops(o)
-	}
-	if o.Signatures != nil && i.hasOthers(o.Signatures) {
-		if session, err := i.loadGraph(i.pruned(o.Signatures), o); err == nil {
-			return session, nil, nil
+// load opens the signatures that are wanted, with loops for those that hold examples.
+// Opening a model takes TensorFlow a third of a second for each megabyte of its
+// functions, so it gets a graph that has only these. Where that fails it gets the model as
+// it is, without loops; its name is in the error then.
+func (i *Info) load(o Options) (*tfgo.Session, held, error) {
+	h := held{examples: map[string]int{}}
+	if len(o.Held) > 0 || o.Signatures != nil && i.hasOthers(o.Signatures) {
+		names := o.Signatures
+		if names == nil {
+			names = i.SignatureNames()
 		}
+		graph := i.pruned(names)
+		h.loops, h.err = i.addLoops(graph, o.Held)
+		session, err := i.loadGraph(graph, o)
+		if err == nil {
+			return session, h, nil
+		}
+		h.err = err
 	}
 	session, err := loadFrom(i.Dir, o)
-	return session, nil, err
-}
-
-func (i *Info) loadLoops(o Options) (*tfgo.Session, map[string]*loop, error) {
-	names := o.Signatures
-	if names == nil {
-		names = i.SignatureNames()
-	}
-	graph := i.pruned(names)
-	loops, err := i.withLoops(graph, o.Held)
-	if err != nil {
-		return nil, nil, fmt.Errorf("open model: %w", err)
-	}
-	session, err := i.loadGraph(graph, o)
-	return session, loops, err
+	return session, h, err
 }
 
 // loadGraph opens the model with another graph than its own.

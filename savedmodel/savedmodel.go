@@ -9,13 +9,16 @@
 //	defer model.Close()
 //	out, err := model.Call(ctx, "serving_default", map[string]tensor.Tensor{"images": images})
 //
+// A model that was opened with Options.Held takes several steps in one call, on
+// examples that Model.Hold was given once: Model.CallHeld.
+//
 // Inspect says what is in a directory from its files alone, without TensorFlow.
 //
 // # Caveats
 //
 // Every call is checked against the signature first, because TensorFlow ends
 // the process over some wrong shapes. Calls of signatures that change variables
-// must not run at the same time as others.
+// must not run at the same time as others, nor must Hold.
 package savedmodel
 
 import (
@@ -48,7 +51,8 @@ type Options struct {
 	// Signatures are the functions that will be called; nil stands for all. Others
 	// are not loaded: of a large model with many, that takes seconds.
 	Signatures []string
-	// Held are those of the signatures that CallHeld will call.
+	// Held are those of the signatures that CallHeld will call. Where a loop cannot be
+	// made for them the model is opened all the same, see Model.Holds.
 	Held []string
 }
 
@@ -77,12 +81,17 @@ func Open(dir string, o Options) (*Model, error) {
 
 // Open loads the model that was inspected.
 func (i *Info) Open(o Options) (*Model, error) {
+	for _, name := range o.Held {
+		if o.Signatures != nil && !slices.Contains(o.Signatures, name) {
+			return nil, fmt.Errorf("open model: %q is to hold examples and is not among the signatures %s", name, strings.Join(o.Signatures, ", "))
+		}
+	}
 	for _, name := range slices.Concat(o.Signatures, o.Held) {
 		if _, ok := i.signatures[name]; !ok {
 			return nil, fmt.Errorf("open model: %s has no signature %q, only %s", i.Dir, name, strings.Join(i.SignatureNames(), ", "))
 		}
 	}
-	session, loops, err := i.load(o)
+	session, held, err := i.load(o)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +99,7 @@ func (i *Info) Open(o Options) (*Model, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open model: %w", err), session.Close())
 	}
-	return &Model{info: i, session: session, options: o, onGPU: onGPU, held: held{loops, map[string]int{}}}, nil
+	return &Model{info: i, session: session, options: o, onGPU: onGPU, held: held}, nil
 }
 
 // Close frees the model's memory.

@@ -86,9 +86,9 @@ func (h *Head) Signature(name string) (tensor.Signature, bool) {
 
 // Call runs one of them.
 func (h *Head) Call(ctx context.Context, name string, inputs map[string]tensor.Tensor) (map[string]tensor.Tensor, error) {
-	own, ok := heads[name]
-	if !ok {
-		return nil, fmt.Errorf("call signature %q: a head has only %s and %s", name, pipeline.TrainSignature, pipeline.EvaluateSignature)
+	own, err := ownName(name)
+	if err != nil {
+		return nil, err
 	}
 	return h.model.Call(ctx, own, renamed(inputs))
 }
@@ -105,24 +105,42 @@ func renamed(inputs map[string]tensor.Tensor) map[string]tensor.Tensor {
 	return own
 }
 
-var errCannotHold = errors.New("hold data: the model cannot hold examples")
-
-// Hold holds features for train.
+// Hold holds features for train, if the model can hold anything.
 func (h *Head) Hold(ctx context.Context, name string, rows map[string]tensor.Tensor) error {
-	holder, ok := h.model.(pipeline.Holder)
-	if !ok {
-		return errCannotHold
+	own, holder, err := h.holder(name)
+	if err != nil {
+		return err
 	}
-	return holder.Hold(ctx, heads[name], renamed(rows))
+	return holder.Hold(ctx, own, renamed(rows))
 }
 
 // CallHeld runs train on them.
 func (h *Head) CallHeld(ctx context.Context, name string, indexes tensor.Tensor, inputs map[string]tensor.Tensor) (map[string]tensor.Tensor, error) {
+	own, holder, err := h.holder(name)
+	if err != nil {
+		return nil, err
+	}
+	return holder.CallHeld(ctx, own, indexes, inputs)
+}
+
+func (h *Head) holder(name string) (own string, holder pipeline.Holder, err error) {
+	if own, err = ownName(name); err != nil {
+		return "", nil, err
+	}
 	holder, ok := h.model.(pipeline.Holder)
 	if !ok {
-		return nil, errCannotHold
+		return "", nil, errors.New("the model cannot hold examples")
 	}
-	return holder.CallHeld(ctx, heads[name], indexes, inputs)
+	return own, holder, nil
+}
+
+// ownName is the model's name of a head's signature.
+func ownName(name string) (string, error) {
+	own, ok := heads[name]
+	if !ok {
+		return "", fmt.Errorf("call signature %q: a head has only %s and %s", name, pipeline.TrainSignature, pipeline.EvaluateSignature)
+	}
+	return own, nil
 }
 
 // SaveVariables writes those of the whole model.

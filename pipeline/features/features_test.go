@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"image"
 	"image/color"
 	"image/png"
@@ -443,7 +444,10 @@ func TestAHeadHoldsFeatures(t *testing.T) {
 	}
 	other := &net{name: "b"}
 	_, err = pipeline.Fit(t.Context(), must(features.NewHead(other)), open(t, features.Cache{Dir: t.TempDir()}, other, data), pipeline.Options{Hold: true})
-	if err == nil || !strings.Contains(err.Error(), "the model cannot hold examples") {
+	if err == nil || err.Error() != "hold data: the model cannot hold examples" {
+		t.Error(err)
+	}
+	if err := head.Hold(t.Context(), "predict", nil); err == nil || !strings.Contains(err.Error(), "a head has only") {
 		t.Error(err)
 	}
 }
@@ -457,6 +461,9 @@ type keeping struct {
 }
 
 func (k *keeping) Hold(_ context.Context, name string, rows map[string]tensor.Tensor) error {
+	if name != "train_head" {
+		return fmt.Errorf("it is to hold for %q", name)
+	}
 	k.rows = rows
 	return nil
 }

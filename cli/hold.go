@@ -27,7 +27,7 @@ var holdDataValues = []string{holdAuto, holdOn, holdOff}
 
 var holdDataFlag = &cli.StringFlag{
 	Name:  holdDataName,
-	Usage: "hold the training data in the memory of what computes, and take several short steps at a time: `H` is on, off, or auto: on GPUs and with --freeze, up to 1 GiB",
+	Usage: "copy the training data to the device once, and take several short steps at a time: `WHEN` is on, off, or auto, which is on for GPUs and with --freeze, up to 1 GiB, and in a resumed run what it was",
 	Value: holdAuto,
 }
 
@@ -77,6 +77,8 @@ func (t *training) holdsData(c *cli.Context, model *savedmodel.Model, data holda
 	wanted, err := c.String(holdDataName) == holdOn, model.Holds(t.session.Held[0])
 	helps := model.OnGPU() || c.IsSet(freezeName)
 	switch {
+	case wanted && err != nil && t.site.before != nil && t.site.before.HoldData:
+		return false, fmt.Errorf("go on with %s, whose training data are held: %w; with --%s --%s %s they are fed", t.site.dir, err, overrideName, holdDataName, holdOff)
 	case wanted && err != nil:
 		return false, fmt.Errorf("--%s %s: %w", holdDataName, holdOn, err)
 	case err != nil && helps:
@@ -85,11 +87,11 @@ func (t *training) holdsData(c *cli.Context, model *savedmodel.Model, data holda
 	case !wanted && (!helps || data.Size() > largestHeld):
 		return false, nil
 	}
-	where := "in memory"
+	where := "into TensorFlow's memory"
 	if model.OnGPU() {
-		where = "on the GPU"
+		where = "to the GPU"
 	}
-	note(c, "the training data are held %s: %s", where, formatBytes(data.Size()))
+	note(c, "the training data are copied %s: %s", where, formatBytes(data.Size()))
 	return true, nil
 }
 

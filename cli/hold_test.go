@@ -51,7 +51,7 @@ func TestARunOnHeldDataGoesOn(t *testing.T) {
 	refused(t, run("train", "--out", held, "--resume", "--hold-data", "off"), 2, held+" began with other settings: --hold-data off, which was on")
 	resumed := func(dir string, flags ...string) {
 		t.Helper()
-		if o := finish(t, process(t, append([]string{"train", "--out", dir, "--resume"}, flags...))); o.code != 0 || strings.Contains(o.stderr, "the training data are held in memory: ") != (dir == held) {
+		if o := finish(t, process(t, append([]string{"train", "--out", dir, "--resume"}, flags...))); o.code != 0 || strings.Contains(o.stderr, "the training data are copied into TensorFlow's memory: ") != (dir == held) {
 			t.Errorf("exit code %d: %s", o.code, o.stderr)
 		}
 	}
@@ -77,14 +77,14 @@ func TestWhichDataAreHeld(t *testing.T) {
 		says  string // "" where nothing is held
 	}{
 		"images":             {nil, ""},
-		"images, wanted":     {[]string{"--hold-data", "on"}, "the training data are held in memory: 120.00 KB"},
-		"features":           {[]string{"--freeze", "backbone"}, "the training data are held in memory: "},
+		"images, wanted":     {[]string{"--hold-data", "on"}, "the training data are copied into TensorFlow's memory: 120.00 KB"},
+		"features":           {[]string{"--freeze", "backbone"}, "the training data are copied into TensorFlow's memory: "},
 		"features, unwanted": {[]string{"--freeze", "backbone", "--hold-data", "off"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "run")
 			o := must(t, append([]string{"train", "--model", small, "--data", "synthetic", "--limit", "40", "--epochs", "1", "--device", "cpu", "--out", out}, test.flags...)...)
-			if said := strings.Contains(o.stderr, "are held"); said != (test.says != "") || !strings.Contains(o.stderr, test.says) {
+			if said := strings.Contains(o.stderr, "are copied"); said != (test.says != "") || !strings.Contains(o.stderr, test.says) {
 				t.Errorf("it says %s", o.stderr)
 			}
 		})
@@ -100,4 +100,10 @@ func TestWhichDataAreHeld(t *testing.T) {
 	if !strings.Contains(o.stderr, "the training data are not held: ") || strings.Contains(read(t, filepath.Join(out, "config.json")), "hold_data") {
 		t.Errorf("without a temporary directory it says %s", o.stderr)
 	}
+	held := filepath.Join(t.TempDir(), "run")
+	there := os.Getenv("TMPDIR")
+	t.Setenv("TMPDIR", "")
+	must(t, "train", "--model", small, "--data", "synthetic", "--limit", "40", "--epochs", "1", "--freeze", "backbone", "--out", held)
+	t.Setenv("TMPDIR", there)
+	refused(t, run("train", "--out", held, "--resume", "--override", "--epochs", "2", "--quiet"), 1, held+", whose training data are held: ", "none", "--override --hold-data off")
 }

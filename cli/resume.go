@@ -121,15 +121,25 @@ func (s *site) take(c *cli.Context, state progress) (err error) {
 	return err
 }
 
-// checkNothingIsLost refuses to begin a run again that must have had a checkpoint.
+// checkNothingIsLost refuses to begin a run again that must have had a checkpoint: one is
+// saved after the row of the first epoch is written, and before the next step.
 func (s *site) checkNothingIsLost(ctx context.Context, state progress) error {
 	_, missing := os.Stat(s.dir.checkpoints())
 	course, err := s.dir.read(ctx)
-	if state == unfinished && missing == nil && (err != nil || len(course.Epochs) == 0) {
+	if state == unfinished && missing == nil && (err != nil || isBeforeFirst(course)) {
 		return nil
 	}
 	return fmt.Errorf("resume run: %s has taken %s, and there is no checkpoint in %s: bring that back, or remove %[1]s to start over",
 		s.dir, formatNumber(len(course.Steps), "step"), s.dir.checkpoints())
+}
+
+func isBeforeFirst(course plot.Run) bool {
+	switch n := len(course.Epochs); {
+	case n == 1 && len(course.Steps) > 0:
+		return course.Steps[len(course.Steps)-1].Number <= course.Epochs[0].Step
+	default:
+		return n == 0
+	}
 }
 
 // refuse says what is there, and what to do about it.

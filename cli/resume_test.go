@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -241,6 +242,18 @@ func TestARunWithoutACheckpointBeginsAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused(t, run("train", "--out", dir, "--resume=auto"), 1, dir, "there is no checkpoint in "+checkpoints, "start over")
+	// Killed between the row of the first epoch and its checkpoint.
+	early := filepath.Join(t.TempDir(), "early")
+	if err := os.CopyFS(early, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	for name, rows := range map[string]int{"steps.csv": 1 + 4, "metrics.csv": 1 + 1} {
+		lines := slices.Collect(strings.Lines(read(t, filepath.Join(early, name))))
+		write(t, filepath.Join(early, name), []byte(strings.Join(lines[:rows], "")))
+	}
+	if o := must(t, "train", "--out", early, "--resume=auto"); !strings.Contains(o.stderr, "from the beginning") || len(stepsOf(t, early)) != 16 || len(epochsOf(t, early)) != 4 {
+		t.Errorf("it says %s", o.stderr)
+	}
 	head, _, _ := strings.Cut(read(t, filepath.Join(dir, "metrics.csv")), "\n")
 	write(t, filepath.Join(dir, "metrics.csv"), []byte(head+"\n")) // no epoch is whole
 	refused(t, run("train", "--model", "m", "--data", "synthetic", "--out", dir), 2, "it has no checkpoint yet", "--resume")

@@ -15,6 +15,8 @@ import (
 // function on them several times in one call. savedmodel.Model is one.
 type Holder interface {
 	Model
+	// Holds returns nil if the other two can be called for a function, otherwise why not.
+	Holds(name string) error
 	// Hold copies the examples, in the place of those that the function had: of
 	// images [N,H,W,C] and labels [N] all rows.
 	Hold(ctx context.Context, name string, rows map[string]tensor.Tensor) error
@@ -44,10 +46,13 @@ type holding struct {
 	left func(step int) int
 }
 
-func newHolding(model Model, data Data) (h holding, err error) {
+func newHolding(model Model, signature string, data Data) (h holding, err error) {
 	var ok bool
 	if h.model, ok = model.(Holder); !ok {
 		return h, errors.New("hold data: the model cannot hold examples")
+	}
+	if err := h.model.Holds(signature); err != nil {
+		return h, fmt.Errorf("hold data: %w", err)
 	}
 	if h.data, ok = data.(Whole); !ok {
 		return h, errors.New("hold data: it cannot be had at once")
@@ -74,12 +79,10 @@ func (h *holding) begin(ctx context.Context, signature string) error {
 // holds, as many in a call as callTime has room for.
 func (t *trainer) heldCalls(ctx context.Context, order dataset.BatchOptions) iter.Seq2[call, error] {
 	return func(yield func(call, error) bool) {
-		begun := time.Now()
 		if err := t.holding.begin(ctx, t.options.Signature()); err != nil {
 			yield(call{}, err)
 			return
 		}
-		wait := time.Since(begun) // of the first step
 		examples := order.Order(t.data.Len())
 		most := 1 // steps in the next call: nothing is known yet of those of this epoch
 		for t.at.batch < t.batches() && ctx.Err() == nil {
@@ -91,10 +94,9 @@ func (t *trainer) heldCalls(ctx context.Context, order dataset.BatchOptions) ite
 			begun := time.Now()
 			steps, err := t.takeHeld(ctx, rest[:n*size], n)
 			most = stepsIn(callTime, time.Since(begun)/time.Duration(n))
-			if !yield(call{steps, wait}, err) || err != nil {
+			if !yield(call{steps: steps}, err) || err != nil {
 				return
 			}
-			wait = 0
 		}
 	}
 }

@@ -18,12 +18,15 @@ import (
 // holder is a learner that holds examples.
 type holder struct {
 	*learner
-	rows  map[string]tensor.Tensor
-	holds int   // calls of Hold
-	short bool  // CallHeld leaves out the last value of each output
-	fails error // of the second call of CallHeld
-	calls []int // steps of each call of CallHeld
+	rows   map[string]tensor.Tensor
+	holds  int   // calls of Hold
+	cannot error // of Holds
+	short  bool  // CallHeld leaves out the last value of each output
+	fails  error // of the second call of CallHeld
+	calls  []int // steps of each call of CallHeld
 }
+
+func (h *holder) Holds(string) error { return h.cannot }
 
 func (h *holder) Hold(_ context.Context, name string, rows map[string]tensor.Tensor) error {
 	if h.holds++; name != pipeline.TrainSignature && name != pipeline.AccumulateSignature {
@@ -321,9 +324,10 @@ func TestHoldRefusesWhatCannotBeHeld(t *testing.T) {
 		"a model":          {newLearner(), whole{&examples{n: 10}}, says("the model cannot hold examples")},
 		"data":             {&holder{learner: newLearner()}, &examples{n: 10}, says("it cannot be had at once")},
 		"what is not read": {&holder{learner: newLearner()}, bad, is(errBroken)},
+		"what it cannot":   {&holder{learner: newLearner(), cannot: errBroken}, whole{&examples{n: 10}}, is(errBroken)},
 		"nothing":          {&holder{learner: newLearner()}, whole{&examples{n: 0}}, says("there are no examples")},
 	} {
-		if _, err := pipeline.Fit(t.Context(), test.model, test.data, o); !test.is(err) {
+		if _, err := pipeline.Fit(t.Context(), test.model, test.data, o); err == nil || !test.is(err) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

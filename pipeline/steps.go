@@ -38,8 +38,8 @@ type Options struct {
 	Classes int  // the model's; 0 means that no test counts a confusion matrix
 
 	// Hold copies the training data into the memory of what computes, once, and takes
-	// steps there, several in a call where they are short. The model must be a Holder
-	// and the data Whole. Results depend on it at most in the last bits, and not on how
+	// steps there, several in a call where they are short. The model must be a Holder,
+	// such as a savedmodel.Model whose Options.Held has Signature, and the data Whole. Results depend on it at most in the last bits, and not on how
 	// many steps a call has. Schedules are asked for all of a call's steps before it.
 	Hold bool
 
@@ -193,7 +193,7 @@ func newTrainer(model Model, data Data, o Options) (*trainer, error) {
 		return nil, fmt.Errorf("check signature %q: it has no input %q, which an upsample schedule needs", AccumulateSignature, UpsampleInput)
 	}
 	if o.Hold {
-		t.holding, err = newHolding(model, data)
+		t.holding, err = newHolding(model, o.Signature(), data)
 	}
 	return t, err
 }

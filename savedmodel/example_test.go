@@ -96,6 +96,28 @@ func post(ctx context.Context, file string) (string, error) {
 
 // Example trains a model, saves it, asks it, and serves it. models/resnet50 is a small
 // model here, and ship.png a drawn test image of that class.
+// The training data are copied once, and several short steps are one call.
+func ExampleModel_Hold() {
+	ctx := context.Background()
+	options := pipeline.Options{Epochs: 1, Hold: true}
+	model, err := savedmodel.Open("models/resnet50", savedmodel.Options{Held: []string{options.Signature()}})
+	if err != nil {
+		panic(err)
+	}
+	defer model.Close()
+	m := model.Info().Metadata
+	data, err := dataset.Open(ctx, "synthetic", dataset.Options{Classes: m.Classes, Shape: imagefile.Shape(m.Image), Limit: 640})
+	if err != nil {
+		panic(err)
+	}
+	result, err := pipeline.Fit(ctx, model, data.Train, options)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(result.Steps, "steps")
+	// Output: 10 steps
+}
+
 func Example() {
 	ctx := context.Background()
 	accuracy, err := train(ctx)

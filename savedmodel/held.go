@@ -14,7 +14,7 @@ import (
 type held struct {
 	loops    map[string]*loop
 	examples map[string]int
-	err      error // why there are no loops
+	errs     map[string]error // why there is no loop
 }
 
 // Holds returns nil if Hold and CallHeld can be called for a signature, one of
@@ -28,7 +28,7 @@ func (m *Model) loop(name string) (*loop, error) {
 	if !slices.Contains(m.options.Held, name) {
 		return nil, errors.New("the model was not opened to hold examples for it")
 	}
-	return m.held.loops[name], m.held.err
+	return m.held.loops[name], m.held.errs[name]
 }
 
 // Hold copies examples into the memory of the device that computes a signature, in the
@@ -46,9 +46,6 @@ func (m *Model) hold(ctx context.Context, name string, rows map[string]tensor.Te
 	l, err := m.loop(name)
 	if err != nil {
 		return err
-	}
-	if len(l.held) == 0 {
-		return errors.New("none of its inputs has a row for each example")
 	}
 	feeds, err := l.feeds(l.held, rows)
 	if err != nil {
@@ -80,7 +77,8 @@ func (m *Model) hold(ctx context.Context, name string, rows map[string]tensor.Te
 //
 // It is as if Call had been called for each step, but for the last bits that
 // TensorFlow's optimizer may round in another way in a loop. Where an error comes, nobody
-// knows which steps were taken.
+// knows which steps were taken. A call is for tens of steps: the outputs of all are copied
+// in each.
 func (m *Model) CallHeld(ctx context.Context, name string, indexes tensor.Tensor, inputs map[string]tensor.Tensor) (map[string]tensor.Tensor, error) {
 	outputs, err := m.callHeld(ctx, name, indexes, inputs)
 	if err != nil {

@@ -43,7 +43,7 @@ type loop struct {
 // loopArgument is what the call takes: an input of the signature, or a variable of the
 // model or a constant, which is the same in all steps.
 type loopArgument struct {
-	input string // the signature's name; "" where it is none of its inputs
+	input string // the signature's name, twice if it goes in twice; "" where it is none of its inputs
 	from  string // the node in the graph
 	dtype types_go_proto.DataType
 }
@@ -55,18 +55,19 @@ type loopOutput struct {
 	tensor string // in the graph: the values of all steps
 }
 
-// addLoops puts loops for some signatures into a graph.
-func (i *Info) addLoops(graph *pb.MetaGraphDef, signatures []string) (map[string]*loop, error) {
-	loops := map[string]*loop{}
+// addLoops puts loops for some signatures into a graph. The errors say why there is none
+// for the others.
+func (i *Info) addLoops(graph *pb.MetaGraphDef, signatures []string) (map[string]*loop, map[string]error) {
+	loops, errs := map[string]*loop{}, map[string]error{}
 	for _, name := range signatures {
-		l, err := i.findLoop(name)
-		if err != nil {
-			return nil, fmt.Errorf("call signature %q in a loop: %w", name, err)
+		if l, err := i.findLoop(name); err != nil {
+			errs[name] = fmt.Errorf("it cannot be called in a loop: %w", err)
+		} else if loops[name] == nil { // named once
+			l.add(graph.GetGraphDef())
+			loops[name] = l
 		}
-		l.add(graph.GetGraphDef())
-		loops[name] = l
 	}
-	return loops, nil
+	return loops, errs
 }
 
 // findLoop looks at what calls a signature's function.
@@ -82,7 +83,7 @@ func (i *Info) findLoop(name string) (*loop, error) {
 	if l.call.GetAttr()["f"].GetFunc() == nil {
 		return nil, errors.New("its outputs do not come from one call of a function")
 	}
-	if err := l.findArguments(s); err != nil {
+	if err := l.findArguments(s, i.graph.GetGraphDef()); err != nil {
 		return nil, err
 	}
 	for _, spec := range s.public.Outputs {
@@ -91,7 +92,7 @@ func (i *Info) findLoop(name string) (*loop, error) {
 		if err != nil {
 			return nil, fmt.Errorf("its output %s is the tensor %q", spec, s.outputs[spec.Name])
 		}
-		if spec.AnyRank || len(spec.Shape) > 0 {
+		if spec.AnyRank || len(spec.Shape) > 0 || spec.DType.Size() == 0 {
 			return nil, fmt.Errorf("its output %s is no scalar", spec)
 		}
 		l.outputs = append(l.outputs, loopOutput{spec: spec, port: port})
@@ -99,10 +100,14 @@ func (i *Info) findLoop(name string) (*loop, error) {
 	return l, nil
 }
 
-func (l *loop) findArguments(s signature) error {
-	inputs := map[string]string{} // by the node in the graph
+func (l *loop) findArguments(s signature, graph *graph_go_proto.GraphDef) error {
+	inputs, unused := map[string]string{}, maps.Clone(s.inputs) // inputs by the node in the graph
 	for name, tensor := range s.inputs {
 		inputs[strings.TrimSuffix(tensor, ":0")] = name
+	}
+	constants := map[string]bool{}
+	for _, node := range graph.GetNode() {
+		constants[node.GetName()] = node.GetOp() == "Const"
 	}
 	types := l.call.GetAttr()["Tin"].GetList().GetType()
 	for k, from := range l.call.GetInput() {
@@ -110,10 +115,14 @@ func (l *loop) findArguments(s signature) error {
 			return fmt.Errorf("its call waits for %s", from)
 		}
 		from = strings.TrimSuffix(from, ":0")
-		l.arguments = append(l.arguments, loopArgument{inputs[from], from, types[k]})
-		delete(inputs, from)
+		name, isInput := inputs[from]
+		if !isInput && types[k] != types_go_proto.DataType_DT_RESOURCE && !constants[from] {
+			return fmt.Errorf("its call takes %s, which may change from step to step", from)
+		}
+		l.arguments = append(l.arguments, loopArgument{name, from, types[k]})
+		delete(unused, name)
 	}
-	for _, name := range inputs {
+	for name := range unused {
 		return fmt.Errorf("its input %q does not go into the call", name)
 	}
 	for _, spec := range s.public.Inputs {
@@ -123,6 +132,9 @@ func (l *loop) findArguments(s signature) error {
 			l.stepped = append(l.stepped, spec)
 		}
 	}
+	if len(l.held) == 0 {
+		return errors.New("none of its inputs has a row for each example")
+	}
 	return nil
 }
 
@@ -130,7 +142,9 @@ func (l *loop) findArguments(s signature) error {
 // operations of its function, whose names begin with the call's; the loop's begin so, too.
 // For TensorFlow's optimizer puts the operands of a sum into the order of their names, and
 // a sum of three in another order differs in the last bit.
-func (l *loop) node(name string) string { return l.call.GetName() + "/held/" + name }
+func (l *loop) node(name string) string {
+	return l.call.GetName() + "/held/" + l.signature + "/" + name
+}
 
 // The nodes that are fed: of an input all rows, or a value for each step; the indexes,
 // int64 [capacity,batch], of which the first steps rows count; steps, int32 []; capacity,
@@ -209,7 +223,12 @@ func (b *loopBuilder) addCall() {
 		specs[spec.Name] = spec
 	}
 	var arguments []string
+	before := map[string]string{} // the arguments that are inputs
 	for k, argument := range b.arguments {
+		if argument.input != "" && before[argument.input] != "" {
+			arguments = append(arguments, before[argument.input])
+			continue
+		}
 		name := fmt.Sprintf("input%d", k)
 		v := loopVar{name: name, dtype: argument.dtype, initial: argument.from}
 		spec, isInput := specs[argument.input]
@@ -230,7 +249,8 @@ func (b *loopBuilder) addCall() {
 		// The function is optimized for what it is called with: as much must be known of
 		// that as where it is fed.
 		b.bodyNode(name+"_row", "EnsureShape", []string{name + "_any:output:0"}, with{"T": typ(argument.dtype), "shape": shape(spec.Shape...)})
-		arguments = append(arguments, name+"_row:output:0")
+		before[argument.input] = name + "_row:output:0"
+		arguments = append(arguments, before[argument.input])
 	}
 	own := maps.Clone(b.call.GetAttr())
 	maps.DeleteFunc(own, func(name string, _ *attrs.AttrValue) bool { return strings.HasPrefix(name, "_") })

@@ -1,6 +1,7 @@
 package savedmodel
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -31,12 +32,14 @@ func (i *Info) load(o Options) (*tfgo.Session, held, error) {
 			names = i.SignatureNames()
 		}
 		graph := i.pruned(names)
-		h.loops, h.err = i.addLoops(graph, o.Held)
+		h.loops, h.errs = i.addLoops(graph, o.Held)
 		session, err := i.loadGraph(graph, o)
 		if err == nil {
 			return session, h, nil
 		}
-		h.err = err
+		for _, name := range o.Held {
+			h.errs[name] = err
+		}
 	}
 	session, err := loadFrom(i.Dir, o)
 	return session, h, err
@@ -49,7 +52,15 @@ func (i *Info) loadGraph(graph *pb.MetaGraphDef, o Options) (*tfgo.Session, erro
 		return nil, err
 	}
 	defer remove()
-	return loadFrom(folder, o)
+	session, err := loadFrom(folder, o)
+	if err != nil {
+		return nil, err
+	}
+	// TensorFlow takes a model whose variables it does not find for one without any.
+	if _, err := os.Stat(filepath.Join(folder, graphFile)); err != nil {
+		return nil, errors.Join(fmt.Errorf("somebody has removed a folder that is in use: %w", err), session.Close())
+	}
+	return session, nil
 }
 
 func loadFrom(dir string, o Options) (*tfgo.Session, error) {

@@ -51,7 +51,8 @@ type Options struct {
 	// Signatures are the functions that will be called; nil stands for all. Others
 	// are not loaded: of a large model with many, that takes seconds.
 	Signatures []string
-	// Held are those of the signatures that CallHeld will call. Where a loop cannot be
+	// Held are those of the signatures that CallHeld will call: for pipeline.Options.Hold
+	// what its Signature returns, such as "train". Where a loop cannot be
 	// made for them the model is opened all the same, see Model.Holds.
 	Held []string
 }

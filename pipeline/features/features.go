@@ -105,6 +105,15 @@ func renamed(inputs map[string]tensor.Tensor) map[string]tensor.Tensor {
 	return own
 }
 
+// Holds tells whether the model can hold features for train.
+func (h *Head) Holds(name string) error {
+	own, holder, err := h.holder(name)
+	if err != nil {
+		return err
+	}
+	return holder.Holds(own)
+}
+
 // Hold holds features for train, if the model can hold anything.
 func (h *Head) Hold(ctx context.Context, name string, rows map[string]tensor.Tensor) error {
 	own, holder, err := h.holder(name)

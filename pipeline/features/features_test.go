@@ -460,6 +460,13 @@ type keeping struct {
 	inputs    []string
 }
 
+func (k *keeping) Holds(name string) error {
+	if name != "train_head" {
+		return fmt.Errorf("it is to hold for %q", name)
+	}
+	return nil
+}
+
 func (k *keeping) Hold(_ context.Context, name string, rows map[string]tensor.Tensor) error {
 	if name != "train_head" {
 		return fmt.Errorf("it is to hold for %q", name)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -61,6 +62,14 @@ func positive(c *cli.Context, names ...string) error {
 		case most > 0 && n > most:
 			return usagef(c, "--%s must be at most %s, not %d", name, formatCount(most), n)
 		}
+	}
+	return nil
+}
+
+// oneOf refuses what is none of a flag's values.
+func oneOf(c *cli.Context, name string, values []string) error {
+	if value := c.String(name); !slices.Contains(values, value) {
+		return usagef(c, "--%s must be one of %s, not %q", name, strings.Join(values, ", "), value)
 	}
 	return nil
 }

@@ -2,8 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -11,7 +9,6 @@ import (
 	"github.com/residual-go/residual/pipeline/dataset"
 	"github.com/residual-go/residual/pipeline/features"
 	"github.com/residual-go/residual/savedmodel"
-	"github.com/residual-go/residual/tfgo"
 )
 
 const holdDataName = "hold-data"
@@ -35,20 +32,11 @@ var holdDataFlag = &cli.StringFlag{
 // many as dataset.Options keeps in memory.
 const largestHeld = 1 << 30
 
-func checkHoldData(c *cli.Context) error {
-	if value := c.String(holdDataName); !slices.Contains(holdDataValues, value) {
-		return usagef(c, "--%s must be one of %s, not %q", holdDataName, strings.Join(holdDataValues, ", "), value)
-	}
-	return nil
-}
-
 // heldSignatures are the functions that may run on held data, which must be known before
 // the model is opened.
 func (t *training) heldSignatures(c *cli.Context) []string {
-	built, err := tfgo.BuiltForGPUs()
-	mayUseGPU := err == nil && built && t.session.Target.Device != tfgo.CPUDevice
 	switch value := c.String(holdDataName); {
-	case value == holdOff || value == holdAuto && !mayUseGPU && !c.IsSet(freezeName):
+	case value == holdOff || value == holdAuto && !c.IsSet(freezeName) && !mayUseGPU(t.session.Target):
 		return nil
 	case c.IsSet(freezeName):
 		return []string{features.TrainSignature}

@@ -112,8 +112,14 @@ func openModel(c *cli.Context, info *savedmodel.Info, o savedmodel.Options) (*sa
 
 // whyOnCPU is "" where a GPU computes, or nobody would expect one to.
 func whyOnCPU(model *savedmodel.Model, target tfgo.Target) string {
-	if built, err := tfgo.BuiltForGPUs(); err != nil || !built || model.OnGPU() || target.Device == tfgo.CPUDevice {
+	if !mayUseGPU(target) || model.OnGPU() {
 		return ""
 	}
 	return tfgo.WhyNoGPU()
+}
+
+// mayUseGPU tells whether TensorFlow would use a GPU if there were one.
+func mayUseGPU(target tfgo.Target) bool {
+	built, err := tfgo.BuiltForGPUs()
+	return err == nil && built && target.Device != tfgo.CPUDevice
 }

@@ -231,7 +231,7 @@ func (t *training) plan(c *cli.Context) (err error) {
 	if err := checkFreeze(c); err != nil {
 		return err
 	}
-	if err := checkHoldData(c); err != nil {
+	if err := oneOf(c, holdDataName, holdDataValues); err != nil {
 		return err
 	}
 	if t.logs, err = readLogs(c, t.site.dir); err != nil {

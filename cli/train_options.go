@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -60,8 +59,8 @@ func checkCourse(c *cli.Context) error {
 			return usagef(c, "--%s must be at least 0, not %d", name, n)
 		}
 	}
-	if name := c.String(scheduleName); !slices.Contains(scheduleNames, name) {
-		return usagef(c, "--%s must be one of %s, not %q", scheduleName, strings.Join(scheduleNames, ", "), name)
+	if err := oneOf(c, scheduleName, scheduleNames); err != nil {
+		return err
 	}
 	if share := c.Float64(validationSplitName); c.IsSet(validationSplitName) && !(share > 0 && share < 1) {
 		return usagef(c, "--%s must be between 0 and 1, not %g", validationSplitName, share)

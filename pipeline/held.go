@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,11 +43,12 @@ type holding struct {
 	data  Whole
 	begun bool // the model has the data
 	// left is how many steps may be taken behind so many others before a call must end,
-	// for what comes then; 0 means any number. nil means the same always.
+	// for what comes then; 0 means any number.
 	left func(step int) int
 }
 
 func newHolding(model Model, signature string, data Data) (h holding, err error) {
+	h.left = func(int) int { return 0 }
 	var ok bool
 	if h.model, ok = model.(Holder); !ok {
 		return h, errors.New("hold data: the model cannot hold examples")
@@ -118,12 +120,7 @@ func (t *trainer) takeHeld(ctx context.Context, chosen []int, n int) ([]Step, er
 }
 
 func (h *holding) mayTake(before int) int {
-	if h.left != nil {
-		if n := h.left(before); n > 0 {
-			return n
-		}
-	}
-	return mostSteps
+	return cmp.Or(h.left(before), mostSteps)
 }
 
 // callTime is how long a call should be: long beside what it costs to begin one, a

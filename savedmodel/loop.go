@@ -126,7 +126,7 @@ func (l *loop) findArguments(s signature, graph *graph_go_proto.GraphDef) error 
 		return fmt.Errorf("its input %q does not go into the call", name)
 	}
 	for _, spec := range s.public.Inputs {
-		if len(spec.Shape) > 0 && spec.Shape[0] == tensor.AnySize {
+		if isHeld(spec) {
 			l.held = append(l.held, spec)
 		} else {
 			l.stepped = append(l.stepped, spec)
@@ -137,6 +137,9 @@ func (l *loop) findArguments(s signature, graph *graph_go_proto.GraphDef) error 
 	}
 	return nil
 }
+
+// isHeld tells whether an input has a row for each example.
+func isHeld(input tensor.Spec) bool { return len(input.Shape) > 0 && input.Shape[0] == tensor.AnySize }
 
 // node is the name of one of the loop's nodes in the graph. The call is replaced by the
 // operations of its function, whose names begin with the call's; the loop's begin so, too.
@@ -215,13 +218,7 @@ func (b *loopBuilder) addCounter() {
 
 // addCall calls the signature's function with what a step takes.
 func (b *loopBuilder) addCall() {
-	specs := map[string]tensor.Spec{}
-	for _, spec := range b.held {
-		specs[spec.Name] = spec
-	}
-	for _, spec := range b.stepped {
-		specs[spec.Name] = spec
-	}
+	inputs := slices.Concat(b.held, b.stepped)
 	var arguments []string
 	before := map[string]string{} // the arguments that are inputs
 	for k, argument := range b.arguments {
@@ -231,13 +228,13 @@ func (b *loopBuilder) addCall() {
 		}
 		name := fmt.Sprintf("input%d", k)
 		v := loopVar{name: name, dtype: argument.dtype, initial: argument.from}
-		spec, isInput := specs[argument.input]
+		spec, isInput := tensor.Find(inputs, argument.input)
 		switch {
 		case !isInput:
 			b.vars = append(b.vars, v)
 			arguments = append(arguments, name)
 			continue
-		case slices.ContainsFunc(b.held, func(held tensor.Spec) bool { return held.Name == spec.Name }):
+		case isHeld(spec):
 			v.dtype, v.initial = types_go_proto.DataType_DT_RESOURCE, b.addVariable(spec, argument.dtype)
 			b.bodyNode(name+"_any", "ResourceGather", []string{name, "chosen:output:0"}, with{"dtype": typ(argument.dtype), "Tindices": typ(int64Type)})
 		default:
